@@ -1,5 +1,6 @@
-// 20 million distinct SYNs into a flow table with a limit of a million: ns a SYN, evictions, and
-// the memory, which must not grow beyond the limit's.
+// Sends 20 million distinct SYNs into a flow table that holds at most a million flows. Prints ns
+// per SYN, evictions, and how much memory has grown after half of the SYNs and after all. The two
+// must be about equal, because the table is full long before the half.
 #include <cstring>
 #include <fstream>
 #include <vector>
@@ -32,7 +33,7 @@ int main() {
   for (uint32_t i = 0; i < kSyns; i += kBatch) {
     for (uint32_t j = 0; j < kBatch; ++j) {
       ParsedPacket p;
-      p.stamp_ns = kNanosPerSecond + int64_t{i + j} * 500;  // two million a second
+      p.stamp_ns = kNanosPerSecond + int64_t{i + j} * 500;  // two million per second
       const uint32_t from = i + j;
       std::memcpy(p.key.low.data(), &from, 4);
       p.key.high[0] = 0xff;
@@ -47,7 +48,7 @@ int main() {
       batch[j] = p;
     }
     (*table)->observe(batch);
-    if (i % (kBatch * 31'250) == 0) (*table)->take_changed(rows);  // once a second of packet time
+    if (i % (kBatch * 31'250) == 0) (*table)->take_changed(rows);  // once per second of packet time
     if (i == kSyns / 2) half_bytes = rss_bytes();
   }
   const int64_t cpu_ns = process_cpu_now_ns() - begin_ns;

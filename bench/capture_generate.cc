@@ -2,9 +2,10 @@
 //
 //   capture_generate FILE --flows N --packets M [--mix]
 //
-// Ping-pong: N UDP clients on 127.0.0.0/8 send 64 bytes once a second, in a random order that is
-// the same each second, jittered by 1 ms; each is answered 100 us later. --mix: a third TCP (with
-// handshakes), a third IPv6. Repeatable: the same arguments give the same bytes.
+// The traffic is a ping-pong. N UDP clients on 127.0.0.0/8 send 64 bytes once per second, in a
+// random order that is the same in each second, with a jitter of up to 1 ms. Each ping is answered
+// 100 us later. With --mix, a third of the clients use TCP (with handshakes), and a third IPv6. The
+// same arguments give the same bytes.
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -20,7 +21,9 @@ namespace {
 struct Event {
   int64_t at_ns;
   uint32_t flow;
-  uint32_t step;  // TCP: 0 SYN, 1 SYN-ACK, 2 ACK; then (and for UDP) even: request, odd: reply
+  /// UDP: even steps are requests, odd ones replies. TCP: 0 SYN, 1 SYN-ACK, 2 ACK; the steps after
+  /// them alternate as in UDP, beginning with a request.
+  uint32_t step;
   bool operator>(const Event& other) const { return at_ns > other.at_ns; }
 };
 
@@ -106,7 +109,7 @@ int main(int argc, char** argv) {
     if (option == "--packets" && i + 1 < argc) packets = std::stoull(argv[++i]);
     if (option == "--mix") mix = true;
   }
-  if (argc < 2 || argv[1][0] == '-') {  // an option is no file to write
+  if (argc < 2 || argv[1][0] == '-') {  // an option is not a file name
     fmt::print(stderr, "usage: capture_generate FILE --flows N --packets M [--mix]\n");
     return 2;
   }

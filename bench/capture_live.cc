@@ -1,11 +1,10 @@
-// Live capture on lo beside `tcpdump -w FILE`, on the same traffic in turn: loss, and user+system
-// CPU a packet of each capturer. Needs CAP_NET_RAW; tcpdump is left out where it is not installed.
+// Compares live capture on lo with `tcpdump -w FILE`: loss, and user+system CPU per packet. The two
+// run in turn, on the same traffic. Needs CAP_NET_RAW. Without tcpdump, only the tracker runs.
 //
 //   capture_live [--packets N] [--rounds N] [--flows N]
 //
-// The traffic: one connected UDP sender of 64 bytes, as fast as it can, to a socket that nobody
-// reads. With --flows, the same datagrams from one raw socket with N senders' addresses and ports
-// in turn.
+// A connected UDP socket sends 64 bytes as fast as it can to a socket that nobody reads. With
+// --flows, a raw socket sends the same datagrams with the addresses and ports of N senders in turn.
 #include <algorithm>
 #include <atomic>
 #include <csignal>
@@ -49,7 +48,8 @@ int sink_socket(uint16_t& port) {
   return fd;
 }
 
-/// Datagrams of `flows` senders in turn, each (127.1.x.y, port) of its own. False: refused.
+/// Sends datagrams of `flows` senders in turn, each with its own (127.1.x.y, port). False: a send
+/// failed.
 bool send_raw(uint16_t port, uint64_t packets, uint32_t flows) {
   const int fd = socket(AF_INET, SOCK_RAW, IPPROTO_RAW);
   sockaddr_in to{};
@@ -82,7 +82,7 @@ bool send_raw(uint16_t port, uint64_t packets, uint32_t flows) {
   return true;
 }
 
-/// Sends in a child, so that its CPU is not the capturer's. Packets a second.
+/// Sends in a child, so that its CPU is not counted as the capturer's. Returns packets per second.
 double blast(uint16_t port, uint64_t packets, uint32_t flows) {
   const int64_t begin_ns = topspin::monotonic_now_ns();
   const pid_t pid = fork();
@@ -166,7 +166,7 @@ int main(int argc, char** argv) {
     }
     close(talk[1]);
     std::string said(4096, '\0');
-    const ssize_t listening = read(talk[0], said.data(), said.size());  // or it ended
+    const ssize_t listening = read(talk[0], said.data(), said.size());  // 0: it has ended
     poll(nullptr, 0, 200);
     const double rate = listening > 0 ? blast(port, packets, flows) : 0;
     poll(nullptr, 0, 500);

@@ -1,14 +1,15 @@
-// CPU per packet and memory per flow of the flow tracker reading a file, beside an empty libpcap
-// loop on the same file, as ratios.
+// CPU per packet of the flow tracker reading a file, as a ratio to an empty libpcap loop on the
+// same file, and its memory per flow.
 //
 //   capture_read FILE [--rounds N]
-//   capture_read FILE --threads N [--rounds N]   the tracker with one thread and with N, by the
-//                                                time that passes
+//   capture_read FILE --threads N [--rounds N]   wall time of the tracker with one thread and with
+//                                                N
 //   capture_read FILE --empty                    the empty loop alone, for bench/compare
 //   capture_read FILE --tracker [N]              the tracker alone, for perf and valgrind
 //
-// Each round runs them in turn, each in a process of its own, so that none warms or bloats the
-// others; user and system time are the children's. The median round counts.
+// Each round runs them in turn, each in a child process, so that none affects the memory of the
+// others. CPU is the user and system time of the child. Times and ratios are medians over the
+// rounds; memory is that of the last round.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -118,7 +119,7 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-/// The time that passes, with one thread and with several.
+/// Compares the wall time with one thread and with several.
 int compare_threads(const char* path, int threads, int rounds) {
   std::vector<double> empty_ns, one_ns, several_ns, gains, cpu_ratios;
   uint64_t packets = 0;

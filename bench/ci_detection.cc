@@ -1,7 +1,7 @@
-// How often the gate cries wolf, and how often it finds what is there: on a series of runs of one
-// identical binary, every alarm is false, and a step can be put in.
+// How often the gate raises a false alarm, and how often it finds a real change. The series are
+// runs of one identical binary, so every alarm is false. For a real change, values are multiplied.
 //
-// usage: ci_detection [SERIES.csv COLUMN [TRIALS]]; default: aa_sqlite_insert.csv of
+// usage: ci_detection [SERIES.csv COLUMN [TRIALS]]; default: aa_sqlite_insert.csv in
 // $TOPSPIN_SERIES, cpu_us_per_row, 1000.
 #include <cmath>
 #include <cstdlib>
@@ -25,7 +25,7 @@ struct Counts {
   int inconclusive = 0;
 };
 
-/// Pairs are two runs in a row, a random bit decides which is A; B is `ratio` times as expensive.
+/// A pair is two runs in a row. A random bit decides which is A; B is `ratio` times as expensive.
 Counts judge_trials(const Values& series, size_t pairs, double ratio, int trials) {
   Random random(2026);
   Counts counts;
@@ -49,7 +49,7 @@ Counts judge_trials(const Values& series, size_t pairs, double ratio, int trials
 
 struct HistoryCounts {
   int found = 0;   // histories whose step was found within kNear commits
-  int alarms = 0;  // other changes
+  int alarms = 0;  // all other changes
 };
 constexpr size_t kHistory = 80;
 constexpr double kNear = 10;

@@ -1,8 +1,8 @@
-// load_bench: CPU and own lateness of udp-pingpong at 15,000 and 50,000 clients against an echo
-// server of ours in another process; packets/s and CPU of udp-flood beside the plainest loop of
-// send() on a connected socket. bench/flood_beside has iperf3 and sockperf.
+// load_bench: CPU and own lateness of udp-pingpong at 15,000 and 50,000 clients, against an echo
+// server in a child process; packets/s of udp-flood compared with a plain loop of send() on a
+// connected socket. bench/flood_beside compares it with iperf3 and sockperf.
 //
-// Prints "name value unit" a line. Usage: load_bench [SECONDS], 10 by default.
+// Prints one line "name value unit" per number. Usage: load_bench [SECONDS], 10 by default.
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -51,7 +51,8 @@ constexpr size_t kBatch = 64;
   }
 }
 
-/// A server in a process of its own, that ends with ours.
+/// An echo server in a child process, which ends with this one. Without `answers` there is no
+/// child: nobody reads the socket.
 class EchoServer {
  public:
   explicit EchoServer(bool answers) : fd_(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
@@ -64,7 +65,7 @@ class EchoServer {
     port_ = ntohs(address.sin_port);
     const int bytes = 8 << 20;
     (void)setsockopt(fd_.get(), SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes);
-    if (!answers) return;  // a sink that nobody reads: its drops are the kernel's cheapest end
+    if (!answers) return;  // nobody reads: dropping a datagram costs the kernel least
     pid_ = fork();
     if (pid_ == 0) {
       prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -127,7 +128,7 @@ void bench_pingpong(uint32_t clients, SocketMode sockets, int64_t seconds) {
   print_line(name + "_rss", static_cast<double>(result.own.rss_bytes) / 1048576, "MiB");
 }
 
-/// The plainest sender there is: its rate is what udp-flood is measured against.
+/// A plain loop of send(). Its rate is what udp-flood is compared with.
 double plain_sender_rate(uint16_t port, int64_t seconds) {
   const UniqueFd fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   sockaddr_in address{};
@@ -160,7 +161,7 @@ double flood_rate(const std::string& target, int64_t seconds, bool gso) {
 
 void bench_flood(int64_t seconds) {
   const EchoServer sink(false);
-  // Alternating, so that a busy neighbour meets both alike.
+  // They alternate, so that a busy neighbour affects all alike.
   double plain = 0, flood = 0, gso = 0;
   constexpr int kRounds = 3;
   for (int i = 0; i < kRounds; ++i) {

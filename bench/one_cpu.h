@@ -1,4 +1,4 @@
-// What the benchmarks share that measure CPU time added to processes on one CPU.
+// Shared by the benchmarks that measure CPU time added to processes on one CPU.
 #pragma once
 
 #include <algorithm>
@@ -14,10 +14,10 @@
 
 namespace topspin {
 
-/// The kernel takes down what was attached before in its own time.
+/// The wait before a measurement: the kernel detaches earlier probes asynchronously.
 inline constexpr useconds_t kSettleUs = 400'000;
 
-/// Onto the second CPU, if there is one.
+/// Moves the calling thread onto the second CPU, if there is one.
 inline void pin() {
   constexpr int kCpu = 1;
   cpu_set_t set;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
-/* Three programs that do nothing, on the hooks that every context switch with its wakeup passes:
- * the price of being attached at all.
+/* Three programs that do nothing, on the hooks that every context switch and its wakeup pass. They
+ * show the cost of being attached at all.
  */
 #include <linux/bpf.h>
 /* libbpf's headers need the kernel's types before them. */

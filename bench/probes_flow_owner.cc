@@ -1,5 +1,5 @@
-// What it costs to find who owns N flows: one tick in which all are new (a walk through the open
-// files and N answers), and one in which nothing is (N answers alone). On each rung.
+// What it costs, on each rung, to find the owners of N flows: in a tick in which all are new (a
+// walk through the open files, and N lookups), and in one in which none is (N lookups alone).
 #include <algorithm>
 #include <cstdlib>
 #include <vector>

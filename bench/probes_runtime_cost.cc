@@ -1,7 +1,7 @@
-// What `--runtime` adds to one span inside a runtime: of the subject, and of another process that
-// runs the same file. The runtime is this program itself, described in a file of its own: a span is
-// two calls of empty functions. Alternating rounds of each configuration, pinned to one CPU;
-// medians of CPU time, as differences to "nothing" of the same round.
+// What `--runtime` adds to one span inside a runtime: in the subject, and in another process that
+// runs the same program. The runtime is this program itself, described in a file that it writes. A
+// span is two calls of empty functions. The rounds of the configurations alternate, pinned to one
+// CPU. Prints medians of CPU time, as differences to "nothing" of the same round.
 //
 //   probes_runtime_cost [rounds]
 //
@@ -25,8 +25,8 @@
 #include "core/base/clock.h"
 #include "probes/probes.h"
 
-// An uprobe on `push` or a no-op costs one trap. The kernel runs any other first instruction out of
-// line, and steps over it with a second trap.
+// A uprobe on `push` or a no-op costs one trap. The kernel runs most other first instructions out
+// of line, and steps over them with a second trap.
 extern "C" {
 void topspin_bench_begin();
 void topspin_bench_end();
@@ -52,7 +52,7 @@ namespace {
 constexpr int kDefaultRounds = 11;
 constexpr int kSpans = 20'000;
 
-/// A process that makes spans when told, and answers with the CPU time that each took.
+/// A process that makes spans on command, and reports the CPU time per span.
 class Worker {
  public:
   Worker() {
@@ -105,7 +105,7 @@ class Worker {
 
 struct Configuration {
   const char* name;
-  const char* points;  // of the file
+  const char* points;  // begin and end of the span, as in the file
   bool is_subject;
   bool is_stepped;
   std::vector<double> added = {};

@@ -1,9 +1,9 @@
-// What the syscall and socket probes add: to a cheap system call, to a context switch and to a
-// request over UDP; of the subject, and of a process that is not the subject. Alternating rounds of
-// each configuration pinned to one CPU; medians of CPU time, as differences to "nothing" of the
-// same round.
+// What the syscall and socket probes add to a cheap system call, to a context switch and to a
+// request over UDP, for the subject and for a process that is not the subject. The rounds of the
+// configurations alternate, pinned to one CPU. Prints medians of CPU time, as differences to
+// "nothing" of the same round.
 //
-//   probes_socket_cost [rounds [NAME]]    NAME: only the workloads whose names have it
+//   probes_socket_cost [rounds [NAME]]    NAME: only the workloads whose names contain it
 //
 // Needs root with BPF.
 #include <algorithm>
@@ -33,13 +33,13 @@ namespace {
 
 constexpr int kDefaultRounds = 11;
 
-/// One kind of work: `times` of it, by a process and its partner.
+/// One kind of work, done `times` times by a process and its partner.
 struct Workload {
   const char* name;
   int times;
-  int fds[2];  // the partner has the second half
+  int fds[2];  // of the process: the end that it reads, the end that it writes
   int partner_fds[2];
-  bool calls;  // no partner: system calls alone
+  bool calls;  // system calls alone, without a partner
 };
 
 /// A process that works when told, and a partner that answers it. Both end with their parent.
@@ -130,7 +130,7 @@ Workload pipes() {
 }
 
 /// Two connected UDP sockets: a client, whose port the kernel chooses, and a server, whose port the
-/// program does.
+/// program chooses.
 Workload datagrams() {
   int sockets[2];
   sockaddr_in addresses[2]{};
@@ -159,7 +159,7 @@ using Attached = std::unique_ptr<Probes>;
 
 struct Features {
   bool accepts, replies, syscalls;
-  bool scheduler = false;  // on its top rung: then replies take what it measured
+  bool scheduler = false;  // on its top rung; the replies probe then uses its numbers
 };
 
 Attached attach(pid_t pid, const Features& features) {
@@ -167,7 +167,7 @@ Attached attach(pid_t pid, const Features& features) {
   subject.kind = SubjectSpec::Kind::kProcessTree;
   subject.pid = pid;
   ProbeOptions options;
-  // Not on a lower rung either: those read a perf event of each thread, at each switch.
+  // Without `scheduler` the probe is off, because a lower rung would cost something as well.
   options.forced = {{"scheduler", features.scheduler ? Rung::kTpBtf : Rung::kNone},
                     {"sockets", Rung::kNone},
                     {"resources", Rung::kNone}};
@@ -216,7 +216,7 @@ void measure(const Workload& workload, int rounds) {
       const Attached attached = configuration.open();
       ::usleep(kSettleUs);
       worker.run(workload.times / 10);
-      if (attached) attached->handle_events();  // the subject serves: as a recording would
+      if (attached) attached->handle_events();  // as a recording does once the subject serves
       configuration.ns.push_back(worker.run(workload.times));
     }
   }
@@ -231,7 +231,8 @@ void measure(const Workload& workload, int rounds) {
 }
 
 int run(int rounds, const std::string& only) {
-  // One after the other: a worker that inherits a socket may be taken for a server.
+  // Each workload is made just before it runs: a worker that inherits the socket of another may be
+  // taken for a server.
   for (Workload (*make)() : {calls, pipes, datagrams}) {
     const Workload workload = make();
     if (std::string(workload.name).find(only) != std::string::npos) measure(workload, rounds);

@@ -1,13 +1,15 @@
-// What the scheduler probe adds to a context switch, wakeup included: a pipe ping-pong pinned to
-// one CPU, in alternating rounds of each configuration; medians of CPU time, printed as ns and as
-// ratios to three empty programs on the same hooks. libbpf-tools' and bpftrace's runqlat and perf
-// sched record run beside them where they are installed.
+// What the scheduler probe adds to a context switch, including the wakeup. The workload is a
+// ping-pong over pipes, pinned to one CPU. The rounds of the configurations alternate. Prints
+// medians of CPU time, in ns and as ratios to three empty programs on the same hooks. The runqlat
+// of libbpf-tools and of bpftrace and perf sched record are measured as well, if they are
+// installed.
 //
-//   probes_switch_cost [rounds [NAME]]    NAME: only the rows whose names have it, and the first
+//   probes_switch_cost [rounds [NAME]]    NAME: only the rows whose names contain it, and the first
 //   two
 //
-// Needs root with BPF. Bars (design.md): the default set at most 2.2 times the empty programs and
-// half of runqlat; a thread that is not the subject at most 1.2 times the empty programs.
+// Needs root with BPF. bench/bars has the bars: the default set costs at most 2.2 times the empty
+// programs and half of runqlat; a thread that is not the subject, at most 1.2 times the empty
+// programs.
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
@@ -38,7 +40,7 @@ namespace {
 constexpr int kRoundTrips = 40'000;  // about 0.2 s
 constexpr int kDefaultRounds = 15;
 
-/// The two processes of the ping-pong, waiting to be told how often.
+/// The two processes of the ping-pong. They wait to be told how many round trips to make.
 class PingPong {
  public:
   PingPong() {
@@ -83,7 +85,8 @@ class PingPong {
 
   pid_t pid() const { return pid_; }
 
-  /// CPU ns of both a context switch, whoever else wants that CPU; a round trip has two switches.
+  /// CPU ns of both processes per context switch. What else runs on that CPU does not count. A
+  /// round trip has two switches.
   double run(int trips) const {
     int64_t took_ns = 0;
     CHECK(::write(command_, &trips, sizeof(trips)) == sizeof(trips));
@@ -97,7 +100,7 @@ class PingPong {
   int answer_ = -1;
 };
 
-/// The first that is there; empty if none is.
+/// The first path that exists; empty if none does.
 std::string find_tool(std::initializer_list<const char*> paths) {
   for (const char* path : paths) {
     if (::access(path, R_OK) == 0) return path;
@@ -116,7 +119,7 @@ constexpr const char* kBpftrace =
     "  delete(@woken[args->next_pid]);"
     "}";
 
-/// Something attached for as long as it lives.
+/// What is attached stays so for as long as this lives.
 using Attached = std::shared_ptr<void>;
 
 struct Configuration {
@@ -230,8 +233,8 @@ int run(int rounds, const std::string& only) {
       configuration.switch_ns.push_back(ping_pong.run(kRoundTrips));
     }
   }
-  // Added to "nothing" of the same round, so that a slow round does not count against whoever had
-  // it.
+  // The difference to "nothing" of the same round, so that a slow round does not count against one
+  // configuration.
   const auto added = [&](const Configuration& configuration) {
     std::vector<double> differences;
     for (size_t round = 0; round < configuration.switch_ns.size(); ++round)

@@ -1,5 +1,6 @@
-// What storing costs: CPU of one tick, bare and with 10,000 changed flow rows (design.md's bar:
-// less than 2% of one core at one tick a second), checkpoints included. Prints one line a case.
+// What storing costs: CPU of one tick, bare and with 10,000 changed flow rows, checkpoints
+// included. Prints one line per case. bench/bars has a bar of 2% of one core, at one tick per
+// second, for the cases in which all 10,000 flows change.
 //
 //   store_write [DIRECTORY]   default: the temporary directory
 #include <algorithm>
@@ -21,8 +22,8 @@ enum class Order { kSorted, kShuffled };
 struct Case {
   const char* name;
   uint64_t flows_total;    // known to the run
-  uint64_t flows_changed;  // a tick
-  uint64_t stride;         // between the changed ones: each in a page of its own, if large
+  uint64_t flows_changed;  // per tick
+  uint64_t stride;         // between changed flows; if large, each is in its own database page
   Order order;
   uint8_t ip_version;
 };
@@ -49,7 +50,7 @@ Sample make_sample(uint64_t tick, const Case& c, std::mt19937_64& random) {
   sample.resources.emplace();
   sample.resources->rss_bytes = 1 << 30;
 
-  // The first tick makes all flows known; from then on some of them change.
+  // The first tick stores all flows. Later ticks change some of them.
   const uint64_t stride = tick == 1 ? 1 : c.stride;
   const uint64_t count = tick == 1 ? c.flows_total : c.flows_changed;
   const uint64_t first = count == 0 ? 0 : random() % (c.flows_total - (count - 1) * stride);
@@ -104,7 +105,7 @@ int run_case(const std::string& directory, const Case& c) {
       std::fprintf(stderr, "%s\n", stored.error().message.c_str());
       return 1;
     }
-    if (tick == 1) continue;  // inserts, not changes
+    if (tick == 1) continue;  // it inserts rows; later ticks update them
     cpu_ms.push_back(static_cast<double>(cpu_ns) / 1e6);
     wall_ms_max = std::max(wall_ms_max, static_cast<double>(monotonic_now_ns() - begin_ns) / 1e6);
   }

@@ -50,7 +50,7 @@ async def swarm(port, clients, seconds):
     await asyncio.sleep(seconds)
     print(f"swarm: {clients} clients sent {sent}, received {received}", flush=True)
     joining.cancel()
-    os._exit(0)  # closing thousands of transports in order serves nobody
+    os._exit(0)  # closing thousands of transports in order would gain nothing
 
 
 role, port, *rest = sys.argv[1:]

@@ -16,7 +16,7 @@ if (role === 'udp') {
   const kept = [];
   require('net').createServer({ allowHalfOpen: leak, pauseOnConnect: leak }, (connection) => {
     connection.on('error', () => {});
-    if (leak) kept.push(connection);  // not read from: it never sees the peer's end, so it is never done
+    if (leak) kept.push(connection);  // is never read: it never sees the peer's end, and stays open
     connection.end('hello');
   }).listen({ port, host: '127.0.0.1', backlog: 4096 });
 }

@@ -1,4 +1,4 @@
-"""An HTTP server with an accept queue of 4 that works 30 ms for each request.
+"""An HTTP server with an accept queue of 4 that takes 30 ms for each request.
 
 usage: server.py PORT fault|twin
 

@@ -1,9 +1,9 @@
-// An HTTP server that takes up a new configuration every 2.5 s.
+// An HTTP server that loads a new configuration every 2.5 s.
 //
 // usage: node server.js PORT fault|twin
 //
 // fault: closes its listening socket, and listens again 700 ms later.
-// twin:  exchanges the handler of requests; the socket stays.
+// twin:  replaces the handler of requests; the socket stays.
 'use strict';
 const http = require('http');
 const [port, variant] = process.argv.slice(2);

@@ -1,9 +1,9 @@
-"""An HTTP server that writes head and body of a reply apart, as http.server does by itself.
+"""An HTTP server that sends head and body of a reply separately, as http.server does by default.
 
 usage: server.py PORT fault|twin
 
 fault: Nagle's algorithm holds the body until the client acknowledges the head, 40 ms later.
-twin:  writes them apart, too, with TCP_NODELAY.
+twin:  sends them separately, too, but with TCP_NODELAY.
 """
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

@@ -1,4 +1,4 @@
-// An HTTP server in one line. What is too small is its limit of descriptors: see fault.toml.
+// An HTTP server in one line. Its limit of descriptors is too small: see fault.toml.
 // usage: server PORT
 package main
 

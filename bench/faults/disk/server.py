@@ -2,7 +2,7 @@
 
 usage: server.py PORT JOURNAL fault|twin
 
-fault: waits until the disk has it (fsync), and goes on until that took 10 ms: disks differ.
+fault: waits for the disk (fsync), and writes more until 10 ms have passed: disks differ.
 twin:  writes, and leaves the disk to the kernel.
 """
 import os

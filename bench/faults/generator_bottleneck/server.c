@@ -1,4 +1,4 @@
-// An HTTP server that has nothing to do but answer. What is slow is the load: see fault.toml.
+// An HTTP server that has nothing to do but answer. The load is slow: see fault.toml.
 // usage: server PORT
 #include "../http.h"
 

@@ -1,9 +1,9 @@
-"""An HTTP server that writes what is asked into log files.
+"""An HTTP server that writes the path of each request into a log file.
 
 usage: server.py PORT fault|twin
 
 fault: opens the log for each request, and never closes it.
-twin:  opens 50 of them in turn, and keeps those.
+twin:  opens 50 logs, one per request, keeps them, and then writes into the last.
 """
 import os
 import sys

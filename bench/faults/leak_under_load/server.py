@@ -1,9 +1,9 @@
-"""An HTTP server that writes what is asked into log files.
+"""An HTTP server that opens a log file for every tenth request.
 
 usage: server.py PORT fault|twin
 
-fault: opens a log for every tenth request, and never closes it.
-twin:  keeps the logs it opened in a cache, which holds 150 of them.
+fault: never closes them.
+twin:  keeps them in a cache of 150, and closes the oldest.
 """
 import os
 import sys

@@ -1,9 +1,9 @@
-// An HTTP server that opens six files for each client. What is near is its limit of descriptors:
-// see fault.toml.
+// An HTTP server that opens six files for each client. Its limit of descriptors is near: see
+// fault.toml.
 //
 // usage: server PORT fault|twin
 //
-// fault: has them open for as long as the client stays.
+// fault: never closes them.
 // twin:  closes them at once.
 #include <fcntl.h>
 

@@ -1,5 +1,5 @@
 // An HTTP server that computes 3 ms for each request, with a thread for each connection.
-// What pins all of them to one CPU is taskset: see fault.toml. usage: server PORT
+// taskset pins all threads to one CPU: see fault.toml. usage: server PORT
 #include "../http.h"
 
 static void compute_3_ms(void) {

@@ -1,4 +1,4 @@
-// An HTTP server that says hello. What starves it runs beside it: see fault.toml.
+// An HTTP server that says hello. Other programs on its CPU starve it: see fault.toml.
 // usage: node server.js PORT
 'use strict';
 const http = require('http');

@@ -1,5 +1,5 @@
-// An HTTP server that takes some ms of CPU time for each request. What throttles it is the
-// quota of its cgroup: see fault.toml.
+// An HTTP server that takes some ms of CPU time for each request. The quota of its cgroup throttles
+// it: see fault.toml.
 //
 // usage: server PORT
 package main

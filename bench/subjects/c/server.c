@@ -1,6 +1,6 @@
-// The servers of bench/plans in C: one thread, epoll. usage: server ROLE PORT
+// The servers of bench/plans in C, each with one thread. usage: server ROLE PORT
 //
-//   udp          answers every datagram with as many bytes
+//   udp          echoes every datagram
 //   http         "Hello, world" with a Content-Length, keep-alive unless asked to close
 //   accept       sends five bytes to whoever connects, and closes
 //   accept-leak  the same, but forgets to close: every connection costs a descriptor forever
@@ -56,7 +56,7 @@ static void serve_accept(int fd, int leak) {
   }
 }
 
-// A request ends with an empty line, and has no body. Pipelined ones are answered one by one.
+// A request ends with an empty line and has no body. Pipelined requests are answered one by one.
 struct request {
   size_t used;
   char text[2048];

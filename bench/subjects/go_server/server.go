@@ -34,10 +34,10 @@ func serveUDP(port string) {
 	}
 }
 
-// A goroutine a connection, as Go servers are written.
+// Each connection has its own goroutine, as is usual in Go.
 func serveAccept(port string, leak bool) {
 	listener := listen(port)
-	var kept []net.Conn // or the garbage collector would mend the leak
+	var kept []net.Conn // otherwise the garbage collector closes them
 	for {
 		connection, err := listener.Accept()
 		if err != nil {

@@ -1,4 +1,4 @@
-//! The servers of bench/plans on tokio. usage: server ROLE PORT (roles as in ../c/server.c)
+//! The servers of bench/plans on tokio. usage: server ROLE PORT (roles as in ../../c/server.c)
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
