@@ -1,5 +1,5 @@
-// Fuzz target: a whole capture file, pcap, pcapng or compressed. Mapped and read, it must give the
-// same packets.
+// Fuzz target: a whole capture file, pcap, pcapng or compressed. Read, and mapped as large files
+// are, it must give the same packets.
 #include <sys/mman.h>
 #include <unistd.h>
 

@@ -1,7 +1,8 @@
-// Fuzz target: stored rows. A database that the writer made takes edits, without the schema's types
-// and rules, since a hostile file declares what it likes; then everything in it is read.
+// Fuzz target: stored rows. The writer makes a database, the input edits it, and then everything in
+// it is read. The tables have none of the schema's types and rules, because a hostile file declares
+// what it likes.
 //
-// The input is a list of edits: a table, a column, a kind of value, a length and so many bytes.
+// The input is a list of edits: a table, a column, a kind of value, a length, and that many bytes.
 #include <algorithm>
 #include <cstring>
 
@@ -18,7 +19,7 @@ constexpr int kEditsMax = 8;
 
 enum Kind : uint8_t { kNull, kInteger, kText, kBlob, kKinds };
 
-/// Of every table some rows.
+/// Writes a run with some rows in every table.
 void write_run(const std::string& path) {
   Filler filler;
   RunInfo run;
@@ -84,7 +85,7 @@ void read_run(RunStore& store, const std::string& id) {
   (void)store.load_load(id);
 }
 
-/// Takes one edit off the input and makes it; what SQLite refuses is left undone.
+/// Takes one edit off the input and makes it. What SQLite refuses is left undone.
 void edit(Base& base, std::string_view& input) {
   const auto byte = [&] {
     if (input.empty()) return uint8_t{0};
@@ -134,7 +135,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 
 std::vector<std::string> fuzz_seeds() {
   using namespace topspin;
-  // Of each table some edits; which kind a column is of is not known here.
+  // Some edits of each table. The kinds of the columns are not known here.
   std::vector<std::string> seeds = {""};
   Histogram histogram;
   histogram.record(1'000'000);

@@ -17,7 +17,7 @@
 
 #include "tests/fuzz/fuzz.h"
 
-// Of the address sanitizer, where it is built in.
+// A function of the address sanitizer; null if the program is built without it.
 extern "C" __attribute__((weak)) void __sanitizer_set_death_callback(void (*callback)());
 
 namespace {
@@ -32,13 +32,13 @@ void keep_current() {
 }
 
 void run(const std::string& input) {
-  // A buffer of exactly this size, so that the address sanitizer sees a byte too far.
+  // The buffer has exactly this size, so that the address sanitizer sees a read beyond it.
   current.assign(input.begin(), input.end());
   current.shrink_to_fit();
   LLVMFuzzerTestOneInput(current.data(), current.size());
 }
 
-/// One small change of the kind that parsers get wrong.
+/// Makes one small change, of the kind that parsers get wrong.
 void mutate(std::string& input, const std::string& other, std::mt19937& random) {
   const auto below = [&](size_t limit) { return limit == 0 ? 0 : random() % limit; };
   const size_t at = below(input.size() + 1);

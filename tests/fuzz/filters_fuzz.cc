@@ -1,5 +1,5 @@
 // Fuzz target: what a person types to filter rows, and a file of colour rules. What is accepted is
-// asked about a few rows.
+// applied to a few rows.
 #include "core/base/check.h"
 #include "tests/fuzz/fuzz.h"
 #include "tui/flows/colour_rules.h"

@@ -1,11 +1,12 @@
-// Fuzz target: an HTTP reply. Whole and in pieces it must come to the same.
+// Fuzz target: an HTTP reply. Fed whole and in pieces, it must give the same result. The first byte
+// of the input gives the size of the pieces.
 #include "core/base/check.h"
 #include "load/workloads/http_response.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace {
 
-/// The first byte says how long the pieces are.
+/// Feeds the text in pieces of `piece` bytes. `taken`: how many bytes the response took.
 topspin::HttpResponse feed(std::string_view text, size_t piece, size_t& taken) {
   topspin::HttpResponse response;
   taken = 0;

@@ -1,8 +1,9 @@
 // Fuzz target: a link type, a key mode and packets, through the parser and a small flow table.
 //
-// The input is a whole capture in spirit, not in form, so that captures are seeds as they are: byte
-// 20 chooses the link type as in a pcap header, byte 3 the key mode; from byte 24 on come records
-// of 16 bytes of header (seconds, fraction, captured, length: little-endian) and their bytes.
+// The input is laid out like a pcap file, so captures can serve as seeds. Bytes 20 and 21 choose
+// the link type, as in a pcap header, byte 3 chooses the key mode, and byte 5 the limits of the
+// table. From byte 24 on come records: a header of 16 bytes (seconds, fraction, captured, length:
+// little-endian) and the captured bytes.
 #include <algorithm>
 #include <cstdint>
 #include <cstring>

@@ -1,4 +1,4 @@
-// Fuzz target: texts of /proc, in which processes name themselves.
+// Fuzz target: texts of /proc, which contain names that processes choose.
 #include "core/base/proc_stat.h"
 #include "core/tick/host_usage.h"
 #include "load/wire/target.h"

@@ -1,5 +1,5 @@
-// Fuzz target: the stages of a load, as a rate and as a duration too; what is not too long becomes
-// a schedule.
+// Fuzz target: the stages of a load. The text is also read as a rate and as a duration. Stages that
+// are not too long become a schedule.
 #include <cmath>
 
 #include "core/base/check.h"
@@ -19,7 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   uint64_t comings = 0;
   for (const LoadStage& stage : *stages) comings += std::max(stage.from, stage.to);
-  if (comings > 2'000) return 0;  // takes its time, and nothing else
+  if (comings > 2'000) return 0;  // would only take long
   const auto schedule = make_schedule(std::move(*stages));
   if (!schedule.ok()) return 0;
   int64_t before_ns = 0;

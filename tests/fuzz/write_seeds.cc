@@ -1,4 +1,4 @@
-// Beside libFuzzer: `NAME_fuzz --write-seeds=FOLDER` writes the target's seeds as files, which
+// With libFuzzer, `NAME_fuzz --write-seeds=FOLDER` writes the seeds of the target as files, which
 // libFuzzer takes as a corpus.
 #include <cstdio>
 #include <cstdlib>

@@ -1,5 +1,5 @@
-/* A subject whose second thread, not its first, replaces the program by exec: the kernel then gives
- * that thread the first one's number. usage: exec_subject first|second */
+/* A subject whose second thread, not its first, replaces the program by exec. The kernel then gives
+ * that thread the tid of the first. usage: exec_subject first|second */
 #include <pthread.h>
 #include <string.h>
 #include <time.h>
@@ -22,7 +22,7 @@ static void burn(double seconds) {
 static void* second_thread(void* nothing) {
   (void)nothing;
   burn(0.3);
-  usleep(150000); /* whoever reads now and then sees it under its own number */
+  usleep(150000); /* time for a periodic reader to see it under its own tid */
   execl(program, program, "second", (char*)0);
   _exit(1);
 }

@@ -2,8 +2,9 @@
  * usage: growth_subject PORT BYTES clean|leak|reserve
  *
  * Each client takes one descriptor and BYTES of memory before an inaccessible page, so that no two
- * clients' memory becomes one mapping. clean: touched, and all given back when the client leaves.
- * leak: touched, and nothing given back. reserve: not touched (PROT_NONE), and given back.
+ * clients' memory becomes one mapping. clean: the memory is touched, and all is given back when the
+ * client leaves. leak: the memory is touched, and nothing is given back. reserve: the memory is not
+ * touched (PROT_NONE), and all is given back.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

@@ -12,7 +12,8 @@
 
 namespace topspin {
 
-/// What `work` returned in a child; an end other than exit 0 is told behind it.
+/// Returns what `work` returned in a child. If the child did not exit with 0, its status is
+/// appended.
 inline std::string in_child(const std::function<std::string()>& work) {
   int ends[2];
   CHECK(::pipe(ends) == 0);

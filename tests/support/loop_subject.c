@@ -17,7 +17,7 @@ static int64_t now_ns(clockid_t clock) {
   return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
-/* Without calls, so that samples are in the two functions below themselves. */
+/* Inlined, and with few calls, so that nearly all samples are in the two functions below. */
 static inline __attribute__((always_inline)) void burn(int64_t ns) {
   const int64_t end_ns = now_ns(CLOCK_THREAD_CPUTIME_ID) + ns;
   volatile uint64_t sum = 0;

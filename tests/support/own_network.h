@@ -1,5 +1,5 @@
-// A network namespace for a whole test program, in which only its own packets are on loopback:
-// other tests run beside it. Register it once in a file of the program:
+// A network namespace for a whole test program. Other tests run at the same time, and their packets
+// are not on its loopback. Register it once in a file of the program:
 //   const auto* const kOwnNetwork = testing::AddGlobalTestEnvironment(new OwnNetwork);
 #pragma once
 
@@ -18,7 +18,7 @@ namespace topspin::test {
 
 class OwnNetwork : public testing::Environment {
  public:
-  /// Before the first test, while the process has one thread.
+  /// Runs before the first test, while the process has one thread.
   void SetUp() override {
     if (::unshare(CLONE_NEWNET) != 0) {
       why_not_ = "needs a network namespace of its own (cap_sys_admin): run as root";
@@ -32,7 +32,7 @@ class OwnNetwork : public testing::Environment {
     CHECK(::ioctl(socket.get(), SIOCSIFFLAGS, &request) == 0);
     why_not_.clear();
   }
-  /// Why there is none, for GTEST_SKIP; empty: there is one.
+  /// Why there is no namespace, for GTEST_SKIP; empty: there is one.
   static const std::string& why_not() { return why_not_; }
 
  private:

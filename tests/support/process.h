@@ -69,10 +69,11 @@ class Process {
     return true;
   }
 
-  /// Lines on standard error so far, and waits until more was printed or `timeout` passes.
+  /// Lines on standard error so far.
   size_t lines_so_far() const {
     return static_cast<size_t>(std::count(outcome_.err.begin(), outcome_.err.end(), '\n'));
   }
+  /// Waits until more was printed on either stream, or `timeout` passes.
   bool wait_for_more(std::chrono::seconds timeout = std::chrono::seconds(20)) {
     const auto end = std::chrono::steady_clock::now() + timeout;
     const size_t size = outcome_.out.size() + outcome_.err.size();
@@ -82,7 +83,7 @@ class Process {
     return true;
   }
 
-  /// Waits for the end, killing it after `timeout`.
+  /// Waits for the end of the program, and kills it after `timeout`.
   Outcome finish(std::chrono::seconds timeout = std::chrono::seconds(60)) {
     const auto end = std::chrono::steady_clock::now() + timeout;
     while (pump(100)) {
@@ -100,7 +101,7 @@ class Process {
   }
 
  private:
-  /// Takes what there is; false once both streams have ended.
+  /// Takes what can be read now; false once both streams have ended.
   bool pump(int timeout_ms) {
     std::array<pollfd, 2> fds{{{out_fd_, POLLIN, 0}, {err_fd_, POLLIN, 0}}};
     if (out_fd_ < 0 && err_fd_ < 0) return false;

@@ -1,4 +1,4 @@
-// The labelled performance series, wherever they are on this machine.
+// Where the labelled performance series are on this machine.
 #pragma once
 
 #include <cstdlib>

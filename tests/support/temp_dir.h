@@ -1,4 +1,4 @@
-// A directory of the test's own, gone with it.
+// A directory for one test, removed when the object goes.
 #pragma once
 
 #include <cstdlib>

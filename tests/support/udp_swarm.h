@@ -1,7 +1,7 @@
-// A UDP ping-pong of known truth: N client sockets and one echo socket on loopback, in this
-// process.
+// A UDP ping-pong whose numbers are known: N client sockets and one echo socket on loopback, in
+// this process.
 //
-// Every client sends "PING" once per round and waits for nothing; the echo thread answers "PONG".
+// Every client sends "PING" once per round and waits for nothing. The echo thread answers "PONG".
 #pragma once
 
 #include <atomic>
@@ -54,7 +54,7 @@ class UdpSwarm {
   bool ok() const { return ok_; }
   int port() const { return port_; }
 
-  /// Each client sends once every 250 ms, spread over that time, for `duration`.
+  /// Each client sends once every 250 ms, for `duration`. The clients are spread over the 250 ms.
   void ping_for(std::chrono::milliseconds duration) {
     const auto start = std::chrono::steady_clock::now();
     const auto period = std::chrono::milliseconds(250);
