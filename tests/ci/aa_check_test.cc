@@ -1,4 +1,4 @@
-// The gate against itself, and histograms laid over each other: on numbers with known answers.
+// The gate compared with itself, and overlaid histograms, on numbers with known answers.
 #include "ci/judgement/aa_check.h"
 
 #include <gmock/gmock.h>
@@ -13,7 +13,7 @@ namespace {
 
 using testing::HasSubstr;
 
-/// Runs of one commit whose CPU a flow is 10 us plus noise of up to `noise`.
+/// Runs of one commit whose CPU per flow is 10 us, with noise of up to `noise` of that.
 std::vector<MeasuredRun> make_runs(size_t count, double noise) {
   Random random(11);
   std::vector<MeasuredRun> runs(count);
@@ -63,7 +63,7 @@ TEST(AaCheck, TheSameSeedGivesTheSameAnswer) {
 }
 
 TEST(AaCheck, FailuresByChanceRaiseFewAlarms) {
-  // One server, of whose requests some fail: hardly any, a few, many.
+  // A server that fails hardly any, a few or many of its requests.
   Random random(21);
   for (const uint64_t of_ten_thousand : {3u, 50u, 1000u}) {
     auto runs = make_runs(40, 0.01);
@@ -92,7 +92,7 @@ TEST(AaCheck, RefusesWhatItCannotAnswer) {
   runs[3].run.info.source.commit = "d";
   EXPECT_EQ(check_aa(runs, 10, 1, run_metrics()).exit_code, 2);
   runs = make_runs(24, 0.01);
-  runs[3].run.info.source.dirty = true;  // no longer the code of the others
+  runs[3].run.info.source.dirty = true;  // its code is no longer that of the others
   EXPECT_EQ(check_aa(runs, 10, 1, run_metrics()).exit_code, 2);
   for (MeasuredRun& run : runs) run.run.info.source.dirty.reset();
   check = check_aa(runs, 10, 1, run_metrics());
@@ -106,7 +106,7 @@ TEST(AaCheck, RefusesWhatItCannotAnswer) {
 }
 
 TEST(ProportionUpperBound, HasTheKnownValues) {
-  // 1 - 0.05^(1/n) for none; Clopper-Pearson tables for the others.
+  // With no hits the bound is 1 - 0.05^(1/n). The others are from Clopper-Pearson tables.
   EXPECT_NEAR(proportion_upper_bound(0, 59), 1 - std::pow(0.05, 1.0 / 59), 1e-12);
   EXPECT_NEAR(proportion_upper_bound(1, 10), 0.3942, 5e-5);
   EXPECT_NEAR(proportion_upper_bound(5, 10), 0.7776, 5e-5);

@@ -1,4 +1,4 @@
-// A UDP server that does a given amount of work for each reply: what 10% more work is, is known.
+// A UDP server that does a given amount of work for each reply, so that 10% more work is exact.
 //
 // usage: busy_udp_server PORT ROUNDS. Prints "listening" when it is ready; ends by signal.
 #include <array>

@@ -24,7 +24,7 @@ struct RunParts {
   double other_us = 0.5;  // less than a hundredth of all
 };
 
-/// `n` runs whose parts swing by 2%, each in an order of its own.
+/// `n` runs whose parts vary by 2% around their value, each part in its own order.
 std::vector<RunTotals> runs(const RunParts& parts, size_t n, size_t phase) {
   std::vector<RunTotals> made(n);
   for (size_t i = 0; i < n; ++i) {
@@ -111,14 +111,14 @@ TEST(CauseChanges, OfAHundredPairsOfEqualSidesFewShowOne) {
 constexpr uint64_t kReplies = 1000;
 
 struct Costs {
-  double write_us = 40;  // a reply
+  double write_us = 40;  // per reply
   double parse_us = 60;
   double copy_us = 30;
   double poll_us = 900;
   double tiny_us = 0.1;
 };
 
-/// The same runs, with costs that swing likewise.
+/// The same runs, with costs that vary in the same way.
 std::vector<RunTotals> runs_with(const Costs& costs, size_t n, size_t phase) {
   std::vector<RunTotals> made = runs({}, n, phase);
   for (size_t i = 0; i < n; ++i) {
@@ -161,7 +161,7 @@ TEST(CostChanges, NameTheCallAndTheFunctionThatGrewAndLeaveOutTheRest) {
   EXPECT_NEAR(*parse->of.change, 15 * kUs, 1 * kUs);
   EXPECT_LE(*parse->of.ci_low, 15 * kUs);
   EXPECT_GE(*parse->of.ci_high, 14 * kUs);
-  // By time and not by share: what did not change has not shrunk beside what grew.
+  // Times are compared, not shares: what did not change does not shrink beside what grew.
   EXPECT_FALSE(has_changed(find(changes, "copy")->of));
   EXPECT_FALSE(has_changed(find(changes, "main_loop (poll)")->of));
   EXPECT_EQ(find(changes, "getpid"), nullptr) << "too small to matter";

@@ -11,7 +11,7 @@ namespace {
 
 using Series = std::vector<double>;
 
-/// `count` values around `level`, spread evenly within 1% of it, in a shuffled order.
+/// `count` random values, drawn uniformly within 1% of `at`.
 Series level(double at, size_t count, uint64_t seed) {
   Random random(seed);
   Series values;

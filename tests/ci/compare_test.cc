@@ -1,4 +1,4 @@
-// Comparisons of one metric: verdicts, directions, what cannot be judged.
+// Comparisons of one metric: verdicts, directions, and what cannot be judged.
 #include "ci/judgement/compare.h"
 
 #include <cmath>
@@ -116,7 +116,7 @@ TEST(Compare, FromZeroToSomethingIsARegression) {
     const Comparison better = compared(metric(), five, none, layout);
     EXPECT_EQ(better.verdict, Verdict::kPass) << better.reason;
     EXPECT_EQ(*better.change, -5);
-    // Where more is better, what is gone is the regression.
+    // If more is better, a loss is the regression.
     EXPECT_EQ(compared(metric(Better::kHigher), five, none, layout).verdict, Verdict::kFail);
     EXPECT_EQ(compared(metric(Better::kHigher), none, five, layout).verdict, Verdict::kPass);
   }
@@ -127,7 +127,7 @@ TEST(Compare, AStrayValueIsNoRegressionFromZero) {
   stray[4] = 7;
   EXPECT_NE(compared(metric(), none, stray).verdict, Verdict::kFail);
   EXPECT_NE(compared(metric(), stray, none).verdict, Verdict::kFail);
-  // And it hides none.
+  // Nor does it hide a regression.
   EXPECT_EQ(compared(metric(), stray, Values(12, 5.0)).verdict, Verdict::kFail);
 }
 
@@ -147,11 +147,12 @@ TEST(Compare, SharesAreComparedByTheirDifference) {
   EXPECT_EQ(amount_text(near, near.margin), "0.1 pp");
   const Comparison far = compared(failures(), noisy(0.01, 10, 1), noisy(0.02, 10, 2));
   EXPECT_EQ(far.verdict, Verdict::kFail) << far.reason;
-  // Five of a hundred thousand in every run, where there was none: small, and certain.
+  // Five of 100,000 in every run, where there were none, are few, but certain.
   EXPECT_EQ(compared(failures(), none, Values(10, 0.00005)).verdict, Verdict::kFail);
 }
 
-/// Failures of `requests` requests of which each fails with chance `share`, in `runs` runs.
+/// The share of failures in each of `runs` runs. A run has `requests` requests, each of which fails
+/// with probability `share`.
 Values failed_shares(Random& random, size_t runs, size_t requests, double share) {
   Values shares;
   for (size_t i = 0; i < runs; ++i) {
@@ -164,7 +165,7 @@ Values failed_shares(Random& random, size_t runs, size_t requests, double share)
 }
 
 TEST(Compare, FailuresByChanceRaiseFewAlarms) {
-  // The same server on both sides, whose requests fail by chance: rarely, now and then, often.
+  // Both sides are the same server. Its requests fail by chance: rarely, sometimes or often.
   constexpr size_t kTrials = 100;
   Random random(3);
   for (const auto& [requests, share] :
@@ -180,7 +181,7 @@ TEST(Compare, FailuresByChanceRaiseFewAlarms) {
 }
 
 TEST(Compare, ManyMetricsRaiseTheBar) {
-  // Six pairs, all worse: p = 2/64, enough alone and not among eight.
+  // Six pairs, all worse: p = 2/64. This is enough for one metric alone, but not among eight.
   const Values a = {100, 101, 99, 100.5, 98, 102}, b = {120, 121, 119, 122, 118, 123};
   EXPECT_EQ(compared(metric(), a, b).verdict, Verdict::kFail);
   std::vector<Comparison> eight{measure(metric(), a, b, Layout::kPaired, kSeed)};
@@ -192,7 +193,7 @@ TEST(Compare, ManyMetricsRaiseTheBar) {
   EXPECT_NEAR(*eight[0].p, 2.0 / 64, 1e-12);
   EXPECT_NEAR(*eight[0].q, 8 * 2.0 / 64, 1e-12);
   EXPECT_THAT(eight[0].reason, HasSubstr("by chance"));
-  // One that only informs takes no part.
+  // Metrics that only inform do not count.
   for (size_t i = 1; i < eight.size(); ++i) eight[i].metric.gating = false;
   judge(eight);
   EXPECT_EQ(eight[0].verdict, Verdict::kFail);

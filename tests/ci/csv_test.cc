@@ -1,4 +1,4 @@
-// The CSV reader: what it takes, and that what it refuses is named with line and cell.
+// The CSV reader: what it accepts, and that a refusal names the line and the cell.
 #include "ci/csv.h"
 
 #include <fstream>

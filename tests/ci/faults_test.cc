@@ -1,7 +1,7 @@
-// Servers with a planted fault and their healthy twins, recorded as a user would: `topspin explain`
-// names the fault first and finds nothing in the twin. bench/faults has them all, and its `run`
-// judges them; here are those that are cheap. A host that others use is named by `run`, and
-// skipped.
+// Servers with a planted fault and their healthy twins, recorded as a user would record them:
+// `topspin explain` names the fault first, and finds nothing in the twin. All are in bench/faults,
+// whose `run` judges them. The tests here are the cheap ones. If others use the host, `run` says so
+// and skips.
 #include <string>
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// The rules of findings on made-up runs: each on one that has the fault, and on one that looks like
-// it and has not.
+// The rules of findings on made-up runs: each rule on a run that has the fault, and on one that
+// looks like it but does not have it.
 #include "ci/findings/findings.h"
 
 #include <algorithm>
@@ -38,7 +38,7 @@ struct MadeUpRun {
     replies(20'000, 10'000, 30'000);
   }
 
-  /// Of the slowest twentieth of the replies, each of the three parts.
+  /// Sets each of the three parts of the slowest twentieth of the replies.
   void replies(uint64_t socket_ns, uint64_t queue_ns, uint64_t runtime_ns) {
     SocketInterval& s = *fold->merged.sockets;
     const auto set = [](std::optional<Histogram>& part, uint64_t slow_ns) {
@@ -69,7 +69,7 @@ struct MadeUpRun {
                         slow,
                         stretches ? &*stretches : nullptr});
   }
-  /// Of findings that tell one cause, there is one.
+  /// The key of the only finding: findings with the same cause are reported as one.
   std::string only() {
     const auto findings = find();
     EXPECT_EQ(findings.size(), 1u) << findings.back().sentence;
@@ -267,7 +267,7 @@ TEST(Findings, WhoHadTheCpusInsteadIsNamedAndBelievedMoreThanWhatTheHostUsed) {
                                         "behind cc1 (31 processes), while"));
   EXPECT_THAT(run.sentence(), Not(HasSubstr("third")));
 
-  // Others use as much, but on other CPUs: the subject's threads wait for each other.
+  // Others use as much, but on other CPUs. The subject's threads wait for each other.
   behind(CpuHolder::kProcess) = 90 * kMs;
   behind(CpuHolder::kSubject) = 900 * kMs;
   EXPECT_EQ(run.only(), "starved_by_itself");
@@ -332,7 +332,7 @@ TEST(Findings, AnEventLoopIsBlockedByWhatItsLongStretchesRan) {
   run.replies(70 * kMs, 100'000, 200'000);
   run.scheduler().busy_stretch.emplace();
   run.scheduler().busy_stretch->record_n(80 * kMs, 5);
-  // Of all samples most are elsewhere.
+  // Most of all samples are elsewhere.
   run.stacks = {{1, "server", "main;loop;serve;hot", 900}, {2, "server", "main;loop;block", 30}};
   run.stack_samples = 930;
   SlowReply reply;
@@ -354,7 +354,7 @@ TEST(Findings, AnEventLoopIsBlockedByWhatItsLongStretchesRan) {
   run.stretches.emplace();
   run.stretches->frames = {{1, "main;loop;serve;hot"}, {2, "main;loop;block"}, {3, "main;start"}};
   run.stretches->longest = {
-      stretch(9, 900 * kMs, 1'000, {{1, 90}}),  // of a thread that reads nothing
+      stretch(9, 900 * kMs, 1'000, {{1, 90}}),  // a thread that reads nothing
       stretch(5, 300 * kMs, 100, {{3, 30}}),    // the start, before any of the requests
       stretch(5, 81 * kMs, 990, {{2, 7}, {1, 1}}), stretch(5, 80 * kMs, 2'000, {{2, 8}}),
       stretch(5, 3 * kMs, 3'000, {{1, 50}}),  // too short to make the tail
@@ -432,7 +432,8 @@ TEST(Findings, ADiskThatRepliesWaitForAndOneThatOthersUse) {
   EXPECT_EQ(run.first(), kNothing) << "they are late for another reason";
 }
 
-/// An address that was called so often, at that latency; its slowest twentieth took longer.
+/// An address that was called `requests` times with the usual latency; the slowest twentieth of the
+/// calls took longer.
 CalledRow called_at(uint16_t port, uint64_t requests, uint64_t usual_ns, uint64_t slow_ns) {
   CalledRow row;
   row.number = port;
@@ -456,17 +457,17 @@ TEST(Findings, ADownstreamThatRepliesWaitForAndOneThatIsAsSlowBesideThem) {
   EXPECT_THAT(run.sentence(), HasSubstr("127.0.0.1:5432"));
   EXPECT_THAT(run.sentence(), HasSubstr("up to 97% of its replies' time"));
   EXPECT_THAT(run.sentence(), HasSubstr("p99 61"));
-  // Of replies one by one the share is exact, and goes before the upper bound.
+  // For replies that do not overlap, the share is exact, and is used instead of the upper bound.
   calls.lone_reply_calling.emplace();
   calls.lone_reply_calling->record_n(58 * kMs, 100);
   calls.lone_reply_ns = 100 * 62 * kMs;
   EXPECT_THAT(run.sentence(), HasSubstr("pending in 94% of its replies' time"));
 
-  // The calls are of a thread in the background.
+  // The calls come from a thread in the background.
   calls.lone_reply_calling.reset();
   calls.serving_and_calling_ns = 100 * kMs;
   EXPECT_EQ(run.only(), kNothing);
-  // Always waiting for calls, but for short ones: a cache. The time goes elsewhere.
+  // The subject always waits for calls, but for short ones, as to a cache. The time goes elsewhere.
   calls.serving_and_calling_ns = 970 * kMs;
   run.called = {called_at(5432, 2000, 300'000, kMs)};
   EXPECT_EQ(run.only(), kNothing);
@@ -481,7 +482,7 @@ TEST(Findings, CallsThatFailAndAClientThatTriesTwoAddresses) {
   EXPECT_EQ(run.only(), "downstream_fails");
   EXPECT_THAT(run.sentence(), HasSubstr("at 127.0.0.1:5432 failed: of 140 tries 40 connections "
                                         "were refused, 3 calls were answered with an HTTP"));
-  // ::1 is tried first, and nobody listens there.
+  // A client tries ::1 first, where nobody listens.
   CalledRow first = database;
   first.requests = first.http_errors = 0;
   first.latency = {};
@@ -504,7 +505,7 @@ TEST(Findings, WhatWasNotCapturedIsSaidWhereNothingElseIs) {
               HasSubstr("7 connections of the subject to 127.0.0.1:5432 are not captured"));
 }
 
-/// 1,900 replies of 0.1 ms, and 100 that took as long as given, most of it in `part`.
+/// 1,900 replies of 0.1 ms, and 100 of part_ns + rest_ns, with part_ns in `part`.
 void slow_replies(MadeUpRun& run, ReplyPart part, uint64_t part_ns, uint64_t rest_ns) {
   SocketInterval& s = run.at_sockets();
   s.reply.emplace().record_n(100'000, 1'900);
@@ -530,7 +531,7 @@ TEST(Findings, ALockThatTheSlowestRepliesWaitForAndOtherSleeps) {
   for (MadeUpRun* run : {&sleeps, &handed_over, &short_one}) EXPECT_EQ(run->only(), kNothing);
 }
 
-/// Requests lay unread for up to 70 ms while thread 7 slept, which it also does while it is idle.
+/// Requests lie unread for up to 70 ms while thread 7 sleeps, which it also does while it is idle.
 MadeUpRun with_a_reader_asleep() {
   MadeUpRun run;
   run.replies(70 * kMs, 100'000, 200'000);
@@ -559,11 +560,11 @@ TEST(Findings, AThreadThatSleepsInsteadOfReading) {
   EXPECT_EQ(own.only(), "reader_asleep");
   EXPECT_THAT(own.sentence(), HasSubstr("in a sleep of its own, for up to 80"));
 
-  // Work that another thread did in the meantime kept nobody from reading.
+  // Work of another thread keeps nobody from reading.
   own.scheduler().busy_stretch->record_n(80 * kMs, 5);
   EXPECT_EQ(own.only(), "reader_asleep");
 
-  // The sleeps of a thread that reads nothing say nothing of it.
+  // The sleeps of a thread that reads nothing say nothing about the reader.
   MadeUpRun other = with_a_reader_asleep();
   sleeps(other, 1, BlockedBy::kDisk, 80 * kMs);
   EXPECT_EQ(other.only(), "reader_asleep");
@@ -580,14 +581,14 @@ TEST(Findings, AThreadThatSleepsInsteadOfReading) {
   EXPECT_EQ(call.only(), "reader_asleep");
   EXPECT_THAT(call.sentence(), HasSubstr("it waited for calls to 127.0.0.1:5432 (p50 7"));
 
-  // Of sleeps that are short beside the queue that they make, what counts is their sum.
+  // If sleeps are short compared with the queue that they cause, their sum counts.
   MadeUpRun disk = with_a_reader_asleep();
   sleeps(disk, 0, BlockedBy::kDisk, 10 * kMs);
   EXPECT_THAT(disk.sentence(), HasSubstr("in epoll, poll or the like"));
   disk.threads[0].blocked_by[static_cast<size_t>(BlockedBy::kPoll)] = {9, 40 * kMs};
   EXPECT_THAT(disk.sentence(), HasSubstr("in calls on files, for up to 10"));
 
-  // So that reports that read more or fewer of the slowest replies say the same.
+  // Only the first slow replies are evidence, so a report that reads more of them says the same.
   MadeUpRun many = with_a_reader_asleep();
   sleeps(many, 1, BlockedBy::kDisk, 80 * kMs);
   many.slow.resize(kEvidenceSlowReplies + 1, many.slow[0]);

@@ -22,7 +22,7 @@ namespace {
 using Json = nlohmann::json;
 using testing::HasSubstr;
 
-/// Values about `centre` that swing by 1%, in an order of their own for each phase.
+/// Values within 1% of `centre`. Each phase has its own order.
 double swinging(double centre, size_t i, size_t phase) {
   return centre * (0.99 + 0.02 * static_cast<double>((i * 7 + phase) % 11) / 10);
 }
@@ -179,7 +179,7 @@ TEST_F(GateSamples, HostileNamesReachNeitherTerminalNorJsonRaw) {
   }
 }
 
-/// A database of short runs, their numbers chosen: written by the real store.
+/// A database of short runs with chosen numbers, written by the real store.
 class GateRuns : public testing::Test {
  protected:
   struct Made {
@@ -191,18 +191,18 @@ class GateRuns : public testing::Test {
     std::optional<bool> dirty = false;
     int64_t steal_ns = 0;
     std::string session;           // of `topspin run`; empty: none
-    std::string plan;              // its text; of use with a session
-    double cpu_ns_of_warm_up = 0;  // in a first tick, before the load; 0: there is no such tick
+    std::string plan;              // its text; used only with a session
+    double cpu_ns_of_warm_up = 0;  // of a first tick, before the load; 0: there is no such tick
     std::optional<LoadResult> load;
     std::vector<std::string> doubts;
-    int64_t busy_ns = 0;  // of the host, a tick; 0: not known
+    int64_t busy_ns = 0;  // of the host, per tick; 0: not known
     uint64_t unanswered = 0, requests = 0;
     RunStatus status = RunStatus::kComplete;
     double parse_samples = 0;  // in the function "parse", of 100 a second; 0: no stacks
     double write_ns = 0;       // inside a call, one per flow; 0: no system calls
   };
 
-  /// One run of `ticks` seconds, started a minute after the one before.
+  /// Writes one run of `ticks` seconds, which starts a minute after the previous one.
   void make(const Made& made, uint64_t ticks = 4) {
     RunInfo info;
     info.started_wall_ns = 1'790'000'000 * kNanosPerSecond + 60 * kNanosPerSecond * runs_++;
@@ -274,7 +274,7 @@ class GateRuns : public testing::Test {
     ASSERT_TRUE((*writer)->finish(end).ok());
   }
 
-  /// Ten or more interleaved pairs, B `ratio` times as dear.
+  /// Writes `count` interleaved pairs, in which B is `ratio` times as expensive.
   void make_pairs(double ratio, size_t count,
                   const std::function<void(size_t, Made&)>& change_b = {},
                   const std::function<void(size_t, Made&)>& change_a = {}) {
@@ -288,7 +288,7 @@ class GateRuns : public testing::Test {
       b.commit = std::string(40, 'b');
       if (change_a) change_a(i, a);
       if (change_b) change_b(i, b);
-      if (i % 3 == 0) {  // now the one first, now the other
+      if (i % 3 == 0) {  // sometimes A is first, sometimes B
         make(b);
         make(a);
       } else {
@@ -380,7 +380,7 @@ TEST_F(GateRuns, NameTheSystemCallAndTheFunctionThatChanged) {
   EXPECT_EQ(costs["write"]["a_times"], 100);
   EXPECT_EQ(costs["parse"]["kind"], "function");
   EXPECT_EQ(costs["parse"]["changed"], true);
-  // 1.5 times 100 samples of 10 ms, and 30% more of them.
+  // 1.5 times 100 samples of 10 ms. B has 30% more of them.
   EXPECT_NEAR(costs["parse"]["a_ns"].get<double>(), 1.5e9, 0.03e9);
   EXPECT_NEAR(costs["parse"]["change_ns"].get<double>(), 0.45e9, 0.03e9);
   EXPECT_LT(costs["parse"]["ci_low_ns"], costs["parse"]["change_ns"]);
@@ -463,8 +463,7 @@ TEST_F(GateRuns, EnoughValidPairsAreJudgedWithoutTheInvalid) {
   EXPECT_EQ(gate().exit_code, 1);
 }
 
-/// What a run that failed has for its reason, as `topspin run` stores it, and whether it is
-/// complete.
+/// Why a run failed, in the words that `topspin run` stores, and the status of the run.
 struct Failing {
   const char* reason;
   RunStatus status;
@@ -523,7 +522,7 @@ TEST_F(GateRuns, ACandidateThatFailsInEveryRunFailsAndNothingElseIsLeftToCompare
   });
   for (const auto& run : {gate(), topspin({"compare", "side=a", "side=b", "--db", db()})})
     EXPECT_EQ(run.exit_code, 1) << run.out << run.err;
-  // The baseline that failed in every run is no reason to fail: nothing was compared.
+  // A baseline that failed in every run does not fail the gate: nothing was compared.
   EXPECT_EQ(gate({"side=b", "side=a"}).exit_code, 3);
 }
 
@@ -623,7 +622,7 @@ TEST_F(GateRuns, AnAcceptedChangeStaysAccepted) {
   EXPECT_THAT(text.out, HasSubstr("acknowledged (checksums"));
   EXPECT_EQ(text.out.find('\x1b'), std::string::npos);
 
-  // What comes later is judged anew; what was accepted stays so.
+  // A later change is judged anew. What was accepted stays accepted.
   step(11'500, 13'500, 24);
   const Outcome failed = gate({"--history", "--format", "json"});
   EXPECT_EQ(failed.exit_code, 1);
@@ -632,7 +631,7 @@ TEST_F(GateRuns, AnAcceptedChangeStaysAccepted) {
   EXPECT_EQ(json["changes"][0]["acknowledged"], true);
   EXPECT_EQ(json["changes"][1]["acknowledged"], false);
   EXPECT_EQ(json["changes"][1]["index"], 36);
-  // The newest run as the baseline takes everything before it.
+  // Accepting the newest run as the baseline accepts everything before it.
   ASSERT_EQ(accept({"last", "--because", "the new baseline"}).exit_code, 0);
   const Outcome moved = gate({"--history", "--format", "json"});
   EXPECT_EQ(moved.exit_code, 0) << moved.out;
@@ -681,7 +680,7 @@ TEST_F(GateRuns, TheVerdictIsKeptWhateverItIsAndExported) {
   EXPECT_EQ(junit.out, export_as({"junit", "--judgement", dir_.file("gate.json")}).out);
   EXPECT_EQ(gate({"--seed", "9", "--format", "junit"}).out, junit.out);
   EXPECT_THAT(export_as({"github"}).out, testing::StartsWith("::error title="));
-  // Also of one that judges nothing.
+  // A judgement that judges nothing is exported as well.
   Made made;
   made.invalid_reasons = {"too late"};
   make(made);
@@ -744,7 +743,7 @@ TEST_F(GateRuns, GateTomlChangesTheRules) {
   EXPECT_EQ(wrong.exit_code, 2);
   EXPECT_THAT(wrong.err, HasSubstr("line 3: metric.cpu_ns_per_flow.margin"));
   EXPECT_EQ(gate({"--config", dir_.file("none.toml")}).exit_code, 5);
-  // gate.toml of the working directory counts without being named.
+  // A gate.toml in the working directory is used without being named.
   std::ofstream(dir_.file("gate.toml")) << "[metric.cpu_ns_per_flow]\nmargin = 0.2\n";
   const auto there = [&] { EXPECT_EQ(chdir(dir_.path().c_str()), 0); };
   EXPECT_EQ(topspin({"gate", "--db", db()}, there).exit_code, 0);
@@ -769,7 +768,7 @@ TEST_F(GateRuns, SloRulesComeAfterValidityAndBeforeTheComparison) {
   const std::string junit = topspin({"export", "--db", db(), "--format", "junit"}).out;
   EXPECT_THAT(junit, HasSubstr("packets &gt; 5000"));
   EXPECT_THAT(junit, HasSubstr("failures=\"1\""));
-  // What cannot be judged is neither kept nor broken.
+  // A rule that cannot be judged is neither kept nor broken.
   const std::string unmeasured = "slo = [\"p99(run_queue_latency) < 5ms\"]";
   EXPECT_EQ(with(unmeasured).exit_code, 3);
   EXPECT_THAT(with(unmeasured).out, testing::StartsWith("INCONCLUSIVE"));
@@ -779,7 +778,7 @@ TEST_F(GateRuns, SloRulesComeAfterValidityAndBeforeTheComparison) {
   const Outcome wrong = with("\nslo = [\"pigs > 5000\"]");
   EXPECT_EQ(wrong.exit_code, 2);
   EXPECT_THAT(wrong.err, HasSubstr("line 2: slo"));
-  // An invalid judgement is not made worse by a rule.
+  // A broken rule does not change an invalid judgement.
   for (size_t i = 0; i < 2; ++i) {
     Made made;
     made.labels = {{"side", i == 0 ? "a" : "b"}};
@@ -820,7 +819,8 @@ TEST_F(GateRuns, ReportsSayHowTheRulesOfAPlanWereKept) {
   EXPECT_THAT(page, HasSubstr("data-verdict=\"Rules broken\""));
   EXPECT_THAT(page, HasSubstr("<code>packets &gt; 5000</code>"));
   EXPECT_THAT(page, HasSubstr("<section id=\"rules\">"));
-  // A against B fails by the candidate's rules, as the gate does; the baseline's are only shown.
+  // The report of A against B fails by the candidate's rules, as the gate does. The baseline's
+  // rules are only shown.
   EXPECT_EQ(gate().exit_code, 1) << gate().out;
   EXPECT_THAT(gate().out, HasSubstr("A (a)")) << "the plan's subjects name the sides";
   const std::string both = report({"side=a", "side=b"}, "html");
@@ -829,7 +829,7 @@ TEST_F(GateRuns, ReportsSayHowTheRulesOfAPlanWereKept) {
   EXPECT_THAT(both, HasSubstr("<code>packets &gt; 3000</code>"));
   EXPECT_THAT(both, HasSubstr("In all judged runs of the candidate"));
   EXPECT_THAT(both, HasSubstr("a &lt;b&gt;plan&lt;/b&gt;: a against b"));
-  // A plan that cannot be read takes nothing else from the report.
+  // A plan that cannot be read leaves the rest of the report as it is.
   make_pairs(1.0, 1, held_to("\"pigs > 1\""), held_to("\"pigs > 1\""));
   const Json unread = Json::parse(report({"last"}, "json"))["rules"];
   ASSERT_EQ(unread.size(), 1u);
@@ -877,7 +877,7 @@ TEST_F(GateRuns, ErrorsInEveryAnswerAndFiveOfAThousandFail) {
       };
     };
     make_pairs(1.0, 10, with(errors), with(0));
-    const Outcome run = gate({"--format", "json"});  // of the newest session alone
+    const Outcome run = gate({"--format", "json"});  // judges only the newest session
     EXPECT_EQ(run.exit_code, 1) << run.out << run.err;
     EXPECT_THAT(Json::parse(run.out)["reasons"][0].get<std::string>(),
                 HasSubstr("failed_share: the baseline has 0"));
@@ -929,7 +929,7 @@ TEST_F(GateRuns, OneNameIsOneNumberInGateCompareAndThePage) {
 
   const std::string page =
       topspin({"report", "side=a", "side=b", "--db", db(), "--format", "html"}).out;
-  // The tile and the row of the table: the same two medians.
+  // The tile and the row of the table have the same two medians.
   const auto between = [&](const std::string& text, const std::string& from,
                            const std::string& to) {
     const size_t begin = text.find(from);
@@ -958,7 +958,7 @@ TEST_F(GateRuns, OneNameIsOneNumberInGateCompareAndThePage) {
     const std::string shown =
         topspin({"report", "side=a", "side=b", "--db", db(), "--format", format}).out;
     const std::string by_gate_md = gate({"--format", "markdown"}).out;
-    // The row of the gate's own Markdown stands in the page: the same change and interval.
+    // The report shows the same change as the gate: in Markdown, with the same row.
     const std::string gate_row = between(by_gate_md, "cpu_ns_per_flow", "\n");
     ASSERT_FALSE(gate_row.empty());
     if (format == "markdown") {
@@ -987,7 +987,7 @@ TEST_F(GateRuns, RunsOfABusyHostAreShownAndNotJudged) {
   EXPECT_EQ(json["verdict"], "invalid");
   EXPECT_THAT(json["reasons"][0].get<std::string>(), HasSubstr("not judged:"));
   EXPECT_NEAR(json["metrics"][0]["change"].get<double>(), 0.5, 0.02);
-  // The same words in the list and in the report.
+  // The list and the report use the same words.
   const Json list = Json::parse(topspin({"list", "--db", db(), "--format", "json"}).out);
   size_t fit = 0;
   for (const Json& one : list["runs"]) {

@@ -1,4 +1,4 @@
-// gate.toml: what it changes, and that each mistake is said with its line and key.
+// gate.toml: what it changes, and that each error names its line and key.
 #include "ci/gate_config.h"
 
 #include <gmock/gmock.h>

@@ -1,4 +1,4 @@
-// The overall verdict: over metrics, over a history, and its exit codes.
+// The overall verdict over metrics and over a history, and its exit codes.
 #include "ci/judgement/judgement.h"
 
 #include <cmath>
@@ -12,7 +12,7 @@ namespace {
 using testing::HasSubstr;
 using Values = std::vector<double>;
 
-/// n values about `centre` that swing by 1%, in an order that no two sides share.
+/// n values within 1% of `centre`. Each phase has its own order.
 Values swinging(double centre, size_t n, size_t phase) {
   Values values;
   for (size_t i = 0; i < n; ++i)
@@ -99,7 +99,8 @@ TEST(HistoryJudgement, AWorseLevelFailsUntilItIsAcknowledged) {
   EXPECT_TRUE(fail.changes[0].worse);
   EXPECT_THAT(fail.reasons.at(0), HasSubstr("index 40"));
 
-  // Later values may move a change by a few places: an acknowledgement covers a segment's length.
+  // Later values may move a change by a few places, so an acknowledgement covers all places within
+  // the length of a segment.
   for (const size_t index : {37u, 40u, 43u}) {
     const Judgement pass = judged(history, {index});
     EXPECT_EQ(pass.verdict, Verdict::kPass) << index;
@@ -162,7 +163,7 @@ TEST(HistoryJudgement, AShareThatLeavesZeroFailsAndSmallStepsOfItDoNot) {
   EXPECT_EQ(judged(history).verdict, Verdict::kPass);
 }
 
-/// The newest run alone, long before there is a change of level.
+/// The newest run alone fails, long before there is a change of level.
 TEST(HistoryJudgement, FailedWorkOfTheNewestRunFailsAtOnce) {
   History history;
   history.metric = {
@@ -174,7 +175,7 @@ TEST(HistoryJudgement, FailedWorkOfTheNewestRunFailsAtOnce) {
   EXPECT_EQ(judgement.exit_code, kExitFail);
   EXPECT_THAT(judgement.reasons.at(0), HasSubstr("failed_share of the newest run is 0.5"));
   EXPECT_EQ(judged(history, {39}).verdict, Verdict::kPass) << "on purpose";
-  // Runs that were let in all the same are no measure for the next.
+  // Failed runs that entered the history do not become the measure for later ones.
   for (int more = 0; more < 5; ++more) {
     history.values.push_back(0.5);
     EXPECT_EQ(judged(history).verdict, Verdict::kFail) << more;
@@ -197,7 +198,7 @@ TEST(HistoryJudgement, FailedWorkAsUsualDoesNotFail) {
   EXPECT_EQ(judged(history).verdict, Verdict::kFail);
   for (size_t i = 0; i < 40; ++i) history.values[i] = i == 39 ? 0.0009 : 0.0;  // below the margin
   EXPECT_EQ(judged(history).verdict, Verdict::kPass);
-  // The other metrics' newest value alone says nothing.
+  // For other metrics, the newest value alone says nothing.
   History memory = history_of({{100, 39}, {1000, 1}});
   EXPECT_EQ(judged(memory).verdict, Verdict::kPass);
 }

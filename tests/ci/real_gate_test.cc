@@ -1,10 +1,10 @@
-// The gate on the real thing: live capture, BPF, a subject and the same with 10% more work for each
-// reply. A busy machine may leave it inconclusive; what never may be is the wrong verdict. Runs
-// that may not be judged at all show nothing of it: a skip with the gate's reason. And the script
-// that CI jobs use, on a toy repository with a slow commit.
+// The gate with live capture and BPF, on a subject and on the same subject with 10% more work for
+// each reply. On a busy machine the verdict may be inconclusive, but never wrong. If no run may be
+// judged, the test is skipped with the gate's reason. The script that CI jobs use is tested on a
+// toy repository with a slow commit.
 //
-// One comparison and two short jobs are in every run of the tests; those that take minutes of a
-// quiet machine want TOPSPIN_SLOW_TESTS=1.
+// One comparison and two short jobs always run. Tests that take minutes of a quiet machine need
+// TOPSPIN_SLOW_TESTS=1.
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
@@ -44,8 +44,9 @@ class RealGate : public testing::Test {
  protected:
   void SetUp() override { TOPSPIN_NEEDS_ROOT(); }
 
-  /// Twelve interleaved pairs (ten are judged, two may be spoiled by the machine) of servers that
-  /// do so many rounds for each reply, each under load for so long; the gate's JSON.
+  /// Runs twelve interleaved pairs (the gate needs ten, so the machine may spoil two) of servers
+  /// that do the given number of rounds for each reply, each under load for `hold_ms`. Returns the
+  /// gate's JSON.
   Json gate(int64_t rounds_a, int64_t rounds_b, int hold_ms) {
     const std::string port = std::to_string(free_udp_port());
     const std::string plan = dir_.file("plan.toml");
@@ -64,7 +65,7 @@ class RealGate : public testing::Test {
     const std::string db = dir_.file("t.db");
     Process runs({topspin_binary(), "run", plan, "--db", db, "-q"});
     const Outcome run = runs.finish(std::chrono::seconds(240));
-    // 3: no run of a subject may be judged, which the gate says too.
+    // 3: no run of a subject may be judged. The gate says so too.
     EXPECT_TRUE(run.exit_code == 0 || run.exit_code == 3) << run.out << run.err;
     const Outcome gate = topspin({"gate", "side=a", "side=b", "--db", db, "--format", "json"});
     EXPECT_TRUE(Json::accept(gate.out)) << gate.err;
@@ -76,7 +77,7 @@ class RealGate : public testing::Test {
   TempDir dir_;
 };
 
-/// The gate refused to judge: the machine was busy with something else.
+/// Skips the test if the gate refused to judge, because the machine was busy with something else.
 #define TOPSPIN_SKIP_IF_NOT_JUDGED(json) \
   if ((json)["verdict"] == "invalid")    \
   GTEST_SKIP() << "nothing was judged: " << (json)["reasons"].dump()
@@ -107,7 +108,7 @@ TEST_F(RealGate, TheSubjectAgainstItselfNeverFails) {
   TOPSPIN_SKIP_IF_NOT_JUDGED(json);
 }
 
-/// Runs of a server with stacks and system calls, twelve of each side.
+/// Runs of a server with stacks and system calls, twelve per side.
 class RealCosts : public RealGate {
  protected:
   void record(int64_t rounds_a, int64_t rounds_b) {
@@ -160,7 +161,7 @@ TEST_F(RealCosts, NameTheFunctionThatTookLongerAndNothingInRunsOfTheSame) {
   }
   EXPECT_TRUE(main_has_grown) << json["costs"].dump(2);
 
-  // Halves of one side, drawn at random, are the same server: every change is a false discovery.
+  // Random halves of one side are the same server, so every change is a false discovery.
   size_t splits = 0, alarms = 0;
   std::string found;
   Random random(1);
@@ -196,7 +197,7 @@ bool has_program(const std::string& program) {
   return test::run({"sh", "-c", "command -v " + program}).exit_code == 0;
 }
 
-/// A CI job acted out by ci/act-locally, as on GitHub.
+/// A CI job run by ci/act-locally, as on GitHub.
 class ActedJob : public RealGate {
  protected:
   void SetUp() override {
@@ -205,7 +206,7 @@ class ActedJob : public RealGate {
       if (!has_program(program)) GTEST_SKIP() << program << " is not installed";
     }
   }
-  /// Runs `before` + act-locally; json_ is the verdict then.
+  /// Runs act-locally with `before` in front of it, and reads the verdict into json_.
   void act(std::vector<std::string> before, const std::string& pairs) {
     before.insert(before.end(),
                   {std::string(TOPSPIN_SOURCE_DIR) + "/ci/act-locally", "--out", artifact("")});
@@ -217,7 +218,7 @@ class ActedJob : public RealGate {
       setenv("GITHUB_STEP_SUMMARY", summary().c_str(), 1);
     });
     outcome_ = process.finish(std::chrono::seconds(300));
-    // The artifacts are there whatever the verdict.
+    // The artifacts exist whatever the verdict is.
     for (const char* name :
          {"topspin.db", "gate.json", "gate.txt", "gate.md", "gate.xml", "report.html"})
       EXPECT_FALSE(contents(artifact(name)).empty()) << name << outcome_.out << outcome_.err;
@@ -247,7 +248,7 @@ TEST_F(ActedJob, TooFewPairsDecideNothingAndLeaveEverything) {
   EXPECT_NE(json_["verdict"], "fail") << json_.dump(2);
 }
 
-/// As in a container without privileges: what is left of root may capture, but not load BPF.
+/// As in a container without privileges: root may still capture, but not load BPF.
 TEST_F(ActedJob, WithoutBpfItFallsBackAndSaysSo) {
   if (!has_program("setpriv")) GTEST_SKIP() << "setpriv is not installed";
   act({"setpriv", "--bounding-set", "-bpf,-perfmon,-sys_admin", "--inh-caps",

@@ -61,8 +61,8 @@ TEST(RunMetrics, WorkThatIsNotDoneIsAShareOfWhatWasAsked) {
   totals.set_load(load_of(1000, 1000, 1000));  // all answered, with errors
   EXPECT_EQ(taken("failed_share", totals), 1);
   EXPECT_EQ(taken("http_errors", totals), 1000);
-  // A client that the server keeps waiting was asked for and not done; what our own kernel refused
-  // to send, or the generator was too slow for, was never asked.
+  // Requests of a client that the server keeps waiting were asked for and not done. Those that our
+  // own kernel refused to send, or that the generator was too slow for, were never asked.
   LoadResult blocked = load_of(1000, 800, 0);
   blocked.total.accounts.sent = 800;
   blocked.total.accounts.lost = 0;
@@ -126,10 +126,10 @@ TEST(RunMetrics, WithoutALoadTheWireSaysWhatFailed) {
   totals.flows.requests = 90;
   totals.flows.unanswered = 5;
   totals.flows.tcp_refused = 10;
-  totals.flows.tcp_resets = 10;  // the refusals, once more
+  totals.flows.tcp_resets = 10;  // the same refusals again
   EXPECT_EQ(taken("failed_share", totals), 0.15);
-  // Clients that end their connections with a reset, and requests that a reset cut off: these are
-  // among the unanswered.
+  // More resets change nothing. Some clients end their connections with one, and requests that a
+  // reset cuts off are among the unanswered.
   totals.flows.tcp_resets = 60;
   EXPECT_EQ(taken("failed_share", totals), 0.15);
 }
@@ -145,7 +145,7 @@ TEST(RunMetrics, RequestsThatOverlapAreNoPartOfTheWork) {
   totals.flows.requests = 400;
   totals.flows.overlapping_requests = 300;
   totals.flows.unanswered = 100;
-  // As the flow table does, each that was given up stands among the latencies as the timeout.
+  // As in the flow table, each request that was given up is among the latencies, as the timeout.
   totals.flows.reply_latency.record_n(1'000'000'000, 100);
   EXPECT_EQ(taken("failed_share", totals), 1);
   totals.flows.unanswered = 0;
@@ -193,7 +193,7 @@ TEST(RunMetrics, ALoadThatExpectsNoRepliesHasNoFailedWork) {
 TEST(RunMetrics, CountsAddUpAndGaugesKeepTheirGreatest) {
   const auto fold = std::make_unique<RunFold>();
   for (const int64_t rss : {100, 300, 200}) {
-    const auto sample = std::make_unique<Sample>();  // by value GCC 12 warns for nothing
+    const auto sample = std::make_unique<Sample>();  // by value, GCC 12 warns without reason
     sample->interval_ns = 2'000'000'000;
     sample->flows.new_flows = 10;
     sample->flows.packets = 40;

@@ -1,4 +1,4 @@
-// Which runs are meant by what somebody types.
+// Which runs a typed selector means.
 #include "ci/run_selection.h"
 
 #include <gmock/gmock.h>
@@ -21,7 +21,7 @@ StoredRun run(uint64_t number, std::string id, std::string branch = {}, std::str
   return stored;
 }
 
-/// Run 3 was removed.
+/// A database from which run 3 was removed.
 std::vector<StoredRun> database() {
   std::vector<StoredRun> runs = {
       run(1, "01a2-aa", "main", "1111111aaaa"), run(2, "01a2-ab", "main", "2222222bbbb"),

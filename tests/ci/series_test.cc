@@ -1,5 +1,5 @@
-// The statistics on series of real measurements whose answer is known: no alarm on identical code,
-// steps found, the change points that Mozilla's sheriffs confirmed.
+// The statistics on series of real measurements with known answers: no alarm on identical code, the
+// steps that were put in, and the change points that Mozilla's sheriffs confirmed.
 #include "tests/support/series.h"
 
 #include <cmath>
@@ -29,8 +29,8 @@ Values column(const std::string& file, const std::string& name) {
   return *std::move(numbers);
 }
 
-/// How often `trials` comparisons of `pairs` pairs fail when B is `ratio` times as dear. A pair is
-/// two runs in a row, which of them is A decided by a coin, as in an interleaved A/B.
+/// How many of `trials` comparisons of `pairs` pairs fail when B is `ratio` times as expensive. A
+/// pair is two runs in a row. A coin decides which of them is A, as in an interleaved A/B.
 int failures(const Values& series, size_t pairs, double ratio, int trials) {
   Random random(2026);
   int failed = 0;
@@ -69,8 +69,8 @@ TEST(SeriesHistory, AnOutlierIsNoChangePoint) {
   for (const double least : {0.0, 0.03}) {
     ChangePointSettings settings;
     settings.min_change = least;
-    // The level falls by 12% at 15, just after the outlier, which must neither be a change nor hide
-    // that one.
+    // The level falls by 12% at 15, just after the outlier. The outlier must neither be a change
+    // nor hide this one. It lowers the mean before the change, from which the change is only 9%.
     const auto points = find_change_points(series, settings);
     ASSERT_FALSE(points.empty());
     EXPECT_EQ(points[0].index, 15u) << "the outlier stands at 10";
@@ -90,12 +90,12 @@ TEST(SeriesHistory, StepsInACleanTailAreFound) {
       const auto points = find_change_points(stepped);
       ASSERT_EQ(points.size(), 1u) << ratio << " at " << at;
       EXPECT_NEAR(static_cast<double>(points[0].index), static_cast<double>(at), 1);
-      EXPECT_NEAR(points[0].change, ratio - 1, 0.04);  // the tail itself wanders by 2%
+      EXPECT_NEAR(points[0].change, ratio - 1, 0.04);  // the tail itself varies by 2%
     }
   }
 }
 
-/// One series of Mozilla's test: values in order of their push.
+/// One series of a Mozilla test: values in the order of their pushes.
 struct Talos {
   std::vector<int64_t> timestamps;
   Values values;
@@ -124,7 +124,7 @@ TEST(SeriesHistory, FindsTreeherdersTwelveChanges) {
   size_t expected = 0, found = 0, found_by_default = 0, expected_large = 0;
   for (const auto& row : table->rows) {
     const Talos talos = read_talos(row[0]);
-    // The labels know no least change, and four of them are smaller than 3%.
+    // The labels have no least change. Four of them are smaller than 3%.
     ChangePointSettings any_size;
     any_size.min_change = 0;
     const auto points = find_change_points(talos.values, any_size);

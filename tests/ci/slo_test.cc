@@ -1,4 +1,4 @@
-// SLO rules: what is a rule, what is none, and what a run's ticks say of it.
+// SLO rules: what is a rule, what is not, and how the ticks of a run decide it.
 #include "ci/slo/slo.h"
 
 #include <gmock/gmock.h>
@@ -78,10 +78,10 @@ TEST_F(SloTest, DistributionsAreJudgedByTheirStatistic) {
   expect("p99(reply_latency) < 900us", SloVerdict::kBroken);
   expect("max(reply_latency) <= 1ms", SloVerdict::kKept);
   expect("mean(reply_latency) == 1ms", SloVerdict::kKept);
-  // Of the ticks that end after the load began: 11 of 200 samples each, and none before.
+  // 11 ticks of 200 samples each end after the load begins. None before them counts.
   EXPECT_EQ(judge("count(reply_latency) > 0").value, 11 * 200);
   EXPECT_EQ(judge("count(reply_latency) > 0 during hold").value, 4 * 200);
-  // p99.9 wants 10,000 samples: with fewer it is not known, and so neither kept nor broken.
+  // p99.9 needs 10,000 samples. With fewer it is not known, so the rule is neither kept nor broken.
   expect("p99.9(reply_latency) < 5ms", SloVerdict::kUnknown);
   expect("p99(run_queue_latency) < 1s", SloVerdict::kUnknown);
 }
@@ -94,7 +94,7 @@ TEST_F(SloTest, CountsAreSumsOverTheirScope) {
   tick(8).losses.capture_kernel_drops = 1;
   expect("losses == 0", SloVerdict::kBroken);
   expect("losses == 0 during ramp_up", SloVerdict::kKept);
-  // What the ends of a run cut off is no loss.
+  // What the ends of a run cut off is not a loss.
   tick(8).losses = {};
   tick(13).losses.scheduler_right_censored = 5;
   expect("losses == 0", SloVerdict::kKept);
@@ -199,13 +199,13 @@ TEST_F(SloTest, WhereNothingHasAPeriodNoSilenceIsJudged) {
 
 TEST_F(SloTest, SilenceCountsUntilTheLoadIsOver) {
   for (Sample& each : ticks_) each.flows.periodic_flows = 10;
-  for (const size_t second : {13, 14, 15}) {  // in `after`: the clients have left
+  for (const size_t second : {13, 14, 15}) {  // in `after`, when the clients have left
     tick(second).flows.missed_ticks = 10;
     tick(second).flows.silent_flows = 10;
   }
   for (const char* rule : {"missed_ticks == 0", "silent_flows == 0", "max(silent_flows) == 0"})
     expect(rule, SloVerdict::kKept);
-  expect("silent_flows == 0 during after", SloVerdict::kBroken);  // asked for by name
+  expect("silent_flows == 0 during after", SloVerdict::kBroken);  // the scope names it
   tick(12).flows.missed_ticks = 1;                                // the last of ramp_down
   tick(12).flows.silent_flows = 1;
   for (const char* rule : {"missed_ticks == 0", "silent_flows == 0"})

@@ -1,4 +1,5 @@
-// What a run is good for: complete, usable, may be judged; and what two sides of runs come to.
+// What a run may be used for: complete, usable, may be judged; and how two sides of runs are
+// judged.
 #include "ci/metrics/standing.h"
 
 #include <gmock/gmock.h>
@@ -65,7 +66,7 @@ TEST(Standing, WithoutASubjectABusyHostIsNotTakenForQuiet) {
   run.totals.host_busy_ns = 16'000'000'000;
   EXPECT_THAT(standing(run).reasons,
               ElementsAre(HasSubstr("programs other than topspin used 80% of the CPUs")));
-  run.totals.self_cpu_ns = 14'000'000'000;  // topspin's own, its load among it
+  run.totals.self_cpu_ns = 14'000'000'000;  // topspin's own, including its load
   EXPECT_TRUE(standing(run).may_be_judged);
 }
 
@@ -78,7 +79,7 @@ TEST(Standing, ADoubtTakesTheJudgementAwayAndIsSaid) {
   EXPECT_THAT(s.reasons, ElementsAre(HasSubstr("the clock was set back")));
 }
 
-/// The wire's numbers and the load's are as good as ever.
+/// The numbers of the wire and of the load are not affected.
 TEST(Standing, ADoubtAboutTheSplitTouchesTheSplitAlone) {
   for (const char* doubt :
        {"the split of replies has 0 of the 60 that the wire saw (0%)",
@@ -117,7 +118,7 @@ struct TwoSides {
   std::vector<MeasuredRun> a, b;
 };
 
-/// Pairs that drift together, B one fifth dearer: only in pairs is that beyond doubt.
+/// Pairs that drift together, in which B is 20% more expensive. Only paired runs show that clearly.
 TwoSides drifting(bool labelled) {
   TwoSides sides;
   for (int i = 0; i < 12; ++i) {
@@ -186,7 +187,7 @@ MeasuredRun planned_run(std::string id, std::string session, int64_t started_ns)
   return run;
 }
 
-/// What the gate takes when no side is named, by their ids.
+/// The ids of the runs that the gate takes if no side is named.
 std::vector<std::string> of_newest_session(std::vector<MeasuredRun> runs) {
   std::vector<StoredRun> stored;
   for (MeasuredRun& run : runs) stored.push_back(std::move(run.run));
@@ -244,7 +245,7 @@ TEST(Sides, ARunIsNotComparedWithItself) {
   EXPECT_THAT(check_sides({x, y}, {y}).error().message, HasSubstr("run y is on both sides"));
 }
 
-/// A server that drops every second request is quicker with the rest, and no better for it.
+/// A server that drops every second request answers the rest faster, and is not better for it.
 TEST(Sides, LessWorkFailsWhateverTheLatencyAndTheSplit) {
   TwoSides sides;
   for (int i = 0; i < 10; ++i) {
@@ -255,7 +256,7 @@ TEST(Sides, LessWorkFailsWhateverTheLatencyAndTheSplit) {
       load.total.accounts.replied = is_b ? 1000 : 2000;
       load.total.accounts.lost = is_b ? 1000 : 0;
       run.totals.set_load(load);
-      // It also splits badly what it answers, which must not save it.
+      // Its split is doubtful as well, which must not save it.
       if (is_b)
         run.run.end.doubts = {"the split of replies has 1 of the 60 that the wire saw (2%)"};
       run.totals.flows.reply_latency.record_n(is_b ? 100'000 : 200'000, 2000);
@@ -265,7 +266,7 @@ TEST(Sides, LessWorkFailsWhateverTheLatencyAndTheSplit) {
   const Judgement judgement = judge_pairs(*pair_runs(sides.a, sides.b), 1, false);
   EXPECT_EQ(judgement.exit_code, 1);
   EXPECT_THAT(judgement.reasons.at(0), HasSubstr("failed_share"));
-  // The other way round it is an improvement, dearer replies and all but them.
+  // The other way round it is an improvement, apart from the slower replies, which are left out.
   TwoSides back{sides.b, sides.a};
   for (size_t i = 0; i < back.a.size(); ++i) {
     back.a[i].totals.flows.reply_latency = {};

@@ -1,4 +1,4 @@
-// Estimators against published values, Boost.Math, and slow but plain computation.
+// Estimators compared with published values, with Boost.Math, and with slow but plain computation.
 #include "ci/statistics/statistics.h"
 
 #include <algorithm>
@@ -55,7 +55,7 @@ TEST(Random, IsUniform) {
   Random random(7);
   std::array<int, 6> count{};
   for (int i = 0; i < 60'000; ++i) ++count[random.below(6)];
-  for (const int c : count) EXPECT_NEAR(c, 10'000, 400);  // over four deviations
+  for (const int c : count) EXPECT_NEAR(c, 10'000, 400);  // more than four standard deviations
 }
 
 TEST(Quantiles, AgreeWithTypeSeven) {
@@ -219,7 +219,7 @@ TEST(PairedRankSum, IsContinuousWhereItBecomesNormal) {
   b.pop_back();
   const double exact = paired_rank_sum_p(a, b);
   EXPECT_NE(normal, exact);
-  EXPECT_NEAR(normal, exact, 0.03);  // one pair more is in it, too
+  EXPECT_NEAR(normal, exact, 0.03);  // it also has one pair more
   EXPECT_EQ(paired_rank_sum_p(a, a), 1);
 }
 
@@ -259,7 +259,7 @@ TEST(Intervals, AreTheSameForTheSameSeedAndHoldTheShift) {
 }
 
 TEST(Intervals, FollowTheOrderOfPairsAndNotOfValues) {
-  // The pairs differ by exactly 1 but lie far apart: only pairing can see it.
+  // The pairs differ by exactly 1 but lie far apart, so only pairing can show it.
   Values a, b;
   for (const int i : {7, 2, 9, 4, 0, 5, 3, 8, 1, 6}) {
     a.push_back(100.0 * i);
@@ -294,7 +294,7 @@ TEST(Intervals, HoldTheTruthAsOftenAsTheySay) {
       paired += x.low <= 1 && 1 <= x.high ? 1 : 0;
       unpaired += y.low <= 1 && 1 <= y.high ? 1 : 0;
     }
-    // 95% is 190, and a deviation 3.1.
+    // 95% is 190; the standard deviation is 3.1.
     EXPECT_GE(paired, 183) << n;
     EXPECT_GE(unpaired, 183) << n;
     EXPECT_LT(paired, 200) << n;

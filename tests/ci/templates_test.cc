@@ -1,5 +1,5 @@
 // The templates that users' CI includes, read as YAML by Python: their structure, what they call
-// and what they ask for. The action's gate step is run as GitHub would run it, with a stand-in for
+// and what they ask for. The gate step of the action runs as on GitHub, with a stand-in for
 // run-gate (real_gate_test.cc runs the real one).
 #include <filesystem>
 #include <fstream>
@@ -28,7 +28,7 @@ std::string contents(const std::string& path) {
   return bytes.str();
 }
 
-/// Everything between `open` and the next `close`, each time.
+/// Every text between an `open` and the next `close`.
 std::set<std::string> all_between(const std::string& text, const std::string& open,
                                   const std::string& close) {
   std::set<std::string> found;
@@ -88,7 +88,7 @@ TEST_F(Templates, TheGitHubActionIsWhole) {
     EXPECT_THAT(script, Not(HasSubstr("${{"))) << "inputs are hostile text in a script";
     expect_shell("bash", script);
   }
-  // Every input is used, and every one that is used exists.
+  // Every input is used, and every used input exists.
   std::set<std::string> declared;
   for (const auto& [name, input] : action["inputs"].items()) {
     declared.insert(name);
@@ -98,7 +98,7 @@ TEST_F(Templates, TheGitHubActionIsWhole) {
   EXPECT_EQ(all_between(text, "${{ inputs.", " }}"), declared);
   for (const std::string& output : all_between(text, "${{ steps.", ".outputs"))
     EXPECT_TRUE(ids.contains(output)) << output;
-  // What lies beside the action is called, and is there.
+  // The programs beside the action are called, and exist.
   for (const char* program : {"cmake/setup", "cmake/build"}) {
     EXPECT_THAT(text, HasSubstr(program));
     expect_program(program);
@@ -106,7 +106,7 @@ TEST_F(Templates, TheGitHubActionIsWhole) {
   EXPECT_THAT(text, HasSubstr("$GITHUB_ACTION_PATH/../run-gate"));
   expect_program("ci/run-gate");
   expect_no_secret(text);
-  // The artifact is kept whatever the verdict.
+  // The artifact is kept whatever the verdict is.
   const Json& last = action["runs"]["steps"].back();
   EXPECT_EQ(last["if"], "always()");
   EXPECT_THAT(last["uses"].get<std::string>(), HasSubstr("upload-artifact"));
@@ -169,7 +169,7 @@ TEST_F(Templates, TheGitLabTemplateIsWhole) {
   EXPECT_EQ(job["artifacts"]["reports"]["junit"], out + "/gate.xml");
   EXPECT_THAT(job["script"].back().get<std::string>(), HasSubstr("--out " + out));
   EXPECT_EQ(job["variables"]["GIT_DEPTH"], "0") << "the merge base must be in the history";
-  // Its own variables are those that it sets, and the one that the user must.
+  // It sets all of its own variables, except the one that the user must set.
   std::set<std::string> used = all_between(text, "$TOPSPIN_", "\"");
   for (const std::string& name : used) {
     const std::string whole = "TOPSPIN_" + name.substr(0, name.find_first_of(" \n"));
@@ -182,7 +182,7 @@ TEST_F(Templates, TheGitLabTemplateIsWhole) {
   expect_no_secret(text);
 }
 
-/// Both pass run-gate only options that it has.
+/// The templates and act-locally pass run-gate only options that it has.
 TEST_F(Templates, RunGateHasTheOptionsThatTheyPass) {
   const std::string usage = contents(source("ci/run-gate"));
   for (const char* file : {"ci/github/action.yml", "ci/gitlab/topspin.yml", "ci/act-locally"}) {
