@@ -1,4 +1,4 @@
-// Calls of the subject apart from requests to it, on sequences computed by hand.
+// Calls of the subject are told from requests to it. The expected numbers are computed by hand.
 #include "capture/flows/call_book.h"
 
 #include <algorithm>
@@ -17,7 +17,7 @@ namespace {
 
 constexpr uint16_t kServerPort = 80, kClientPort = 40'000, kDownstreamPort = 90, kOwnPort = 50'000;
 
-/// A packet from the port of a host that has one address.
+/// A packet between two ports of a host with one address.
 ParsedPacket sent(int64_t at_ns, uint16_t from, uint16_t to, uint8_t tcp_flags = kTcpAck,
                   uint32_t payload = 10, uint32_t sequence = 1000) {
   ParsedPacket p;
@@ -64,7 +64,7 @@ class CallBookTest : public testing::Test {
   }
 
   void see(const ParsedPacket& p) { table_->observe({&p, 1}); }
-  /// A request from port to port and its reply, at times after the start.
+  /// A request and its reply between two ports. Times count from the start.
   void ask(int64_t at_ns, uint16_t from, uint16_t to) { see(next(at_ns, from, to)); }
   void reply(int64_t at_ns, uint16_t from, uint16_t to) { see(next(at_ns, from, to)); }
   ParsedPacket next(int64_t at_ns, uint16_t from, uint16_t to) {
@@ -220,10 +220,10 @@ TEST_F(CallBookTest, EachWayToFailIsCountedForTheAddress) {
   // Refused.
   see(sent(kStart, kOwnPort, kDownstreamPort, kTcpSyn, 0));
   see(sent(kStart + kMs, kDownstreamPort, kOwnPort, kTcpRst | kTcpAck, 0));
-  // Reset while a call is pending.
+  // A reset while a call is pending.
   ask(2 * kMs, kOwnPort + 1, kDownstreamPort);
   see(sent(kStart + 3 * kMs, kDownstreamPort, kOwnPort + 1, kTcpRst, 0, 5000));
-  // An error of HTTP.
+  // An HTTP error.
   ask(4 * kMs, kOwnPort + 2, kDownstreamPort);
   ParsedPacket error = next(5 * kMs, kDownstreamPort, kOwnPort + 2);
   error.http_status = 503;

@@ -1,4 +1,4 @@
-// Whether a filter shows a connection, for filters of many kinds.
+// Whether a filter lets a connection through, for filters of many kinds.
 #include "capture/source/connection_filter.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// The corpus of real captures for tests: where it is, and the rows of its reference.
+// The corpus of real captures: where it is, and the rows of its reference.
 #pragma once
 
 #include <cstdlib>
@@ -28,7 +28,7 @@ struct CorpusRow {
   }
 };
 
-/// Empty when there is no corpus.
+/// Empty if there is no corpus.
 inline std::vector<CorpusRow> corpus_rows() {
   std::vector<CorpusRow> rows;
   std::ifstream in(corpus_dir() / "reference.tsv");

@@ -1,5 +1,5 @@
-// Every capture of the corpus against its reference, tier by tier; both readers against each other;
-// every capture cut short and bit-flipped.
+// Compares every capture of the corpus with its reference, tier by tier, and the readers with each
+// other. Reads every capture cut short and with flipped bits.
 #include "tests/capture/corpus.h"
 
 #include <algorithm>
@@ -50,7 +50,7 @@ Reading read_file(const std::string& path, FlowTableOptions table = {}, int64_t 
   return reading;
 }
 
-/// What differs from the reference, in words; empty: nothing.
+/// The differences from the reference, in words; empty: none.
 std::string differences(const test::CorpusRow& row, const FlowInterval& t) {
   std::string out;
   const auto compare = [&](const char* column, uint64_t got) {
@@ -129,7 +129,7 @@ TEST(Corpus, OtherTiersSayWhatTheReadmeWants) {
   }
 }
 
-/// Every packet that a reader gives, and the end.
+/// Every packet that a reader gives, and how it ends.
 struct Packets {
   std::vector<std::string> lines;
   std::string error;
@@ -174,7 +174,7 @@ void expect_readers_agree(const std::string& path, const std::string& filter,
   for (const FileReader reader : {FileReader::kFastest, FileReader::kMapped}) {
     const Packets fast = packets_of(path, filter, reader);
     if (is_pcapng(path) && !slow.error.empty()) {
-      // Where libpcap gives up, the reader of pcapng may go on; what both read is the same.
+      // Where libpcap gives up, the pcapng reader may go on. What both read is the same.
       EXPECT_GE(fast.lines.size(), slow.lines.size()) << what << ": " << fast.error;
       const size_t both = std::min(fast.lines.size(), slow.lines.size());
       EXPECT_TRUE(std::equal(slow.lines.begin(), slow.lines.begin() + static_cast<int64_t>(both),
@@ -232,7 +232,7 @@ std::string contents_of(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-/// A file of this test's own, gone with it.
+/// A file that is removed with the object.
 class ScratchFile {
  public:
   ScratchFile() {
@@ -267,7 +267,7 @@ TEST(Corpus, CutAndFlippedFilesNeverCrashAndReadersStillAgree) {
       if (round % 2 == 0) bytes.resize(random() % bytes.size());
       const size_t flips = round == 0 ? 0 : 1 + random() % (1 + bytes.size() / 50);
       for (size_t i = 0; i < flips && !bytes.empty(); ++i) {
-        // The file header alone decides whether anything is read at all: mostly leave it be.
+        // The file header alone decides whether anything is read, so most rounds leave it as it is.
         const size_t from = bytes.size() > 64 && random() % 8 != 0 ? 24 : 0;
         bytes[from + random() % (bytes.size() - from)] ^= static_cast<char>(1 << random() % 8);
       }

@@ -1,5 +1,5 @@
-// FlowTracker on files written here: intervals by packet time, gzip, filters, cut files, nonsense;
-// and the tie of wall-clock stamps to the monotonic clock.
+// FlowTracker on files written here: intervals by packet time, gzip, filters, cut files, nonsense.
+// Also the conversion of wall-clock stamps to the monotonic clock.
 #include <cstdio>
 #include <tuple>
 
@@ -105,13 +105,13 @@ TEST(FileTracker, IntervalsAreCutByPacketTime) {
   EXPECT_EQ(reading.intervals.back().flows.end_ns, kStart + 3200 * kMs);
   EXPECT_EQ(reading.totals.packets, 6u);
   EXPECT_EQ(reading.totals.begin_ns, kStart);
-  // Silent flows change once more, when their requests run out.
+  // Silent flows change once more, when their requests time out.
   EXPECT_EQ(reading.intervals[2].flows.unanswered, 2u);
   EXPECT_EQ(reading.intervals[2].changed.size(), 2u);
   EXPECT_EQ(reading.intervals[3].changed.size(), 3u);
 }
 
-/// So many pings a tenth of a second apart, each answered after 1 ms.
+/// Adds pings a tenth of a second apart, each answered after 1 ms.
 void ping(Capture& capture, int64_t at_ns, int pings) {
   for (int i = 0; i < pings; ++i) {
     capture.packet(at_ns + i * 100 * kMs, 1000);
@@ -171,7 +171,7 @@ TEST(FileClock, TellsStepsFromDisorderAndFromSilence) {
   time = clock.read(71 * kS);
   EXPECT_EQ(time.ns, 5001 * kS);
   EXPECT_FALSE(time.stepped);
-  // Another clock, that was seen before, speaks in between.
+  // A stamp of another clock, seen before, comes in between.
   time = clock.read(5001 * kS + 5);
   EXPECT_EQ(time.ns, 5001 * kS + 5);
   EXPECT_TRUE(time.stepped);
@@ -219,7 +219,7 @@ TEST(FileTracker, EveryPacketIsInAnIntervalThatHasALength) {
   };
   EXPECT_EQ(intervals_of({0}).size(), 1u);
   EXPECT_EQ(intervals_of({0, 0, 0, 0})[0].flows.end_ns, kStart + kNanosPerSecond);
-  // What is stamped where the last interval would begin joins the one before.
+  // A packet stamped where the last interval would begin joins the one before.
   const auto edge = intervals_of({0, 500, 1000});
   ASSERT_EQ(edge.size(), 1u);
   EXPECT_EQ(edge[0].flows.packets, 3u);
@@ -240,7 +240,7 @@ TEST(FileTracker, SilenceIsOneIntervalAndTheNumbersCountIt) {
   uint64_t packets = 0;
   for (const ClosedInterval& one : reading.intervals) {
     packets += one.flows.packets;
-    // The number of the last of the intervals that it stands for.
+    // Its number is that of the last interval that it stands for.
     EXPECT_EQ(one.number, static_cast<uint64_t>((one.flows.end_ns - kStart - 1) / kNanosPerSecond));
   }
   EXPECT_EQ(packets, 51u);
@@ -266,7 +266,7 @@ TEST(FileTracker, TheEndHandsOverABoundedNumberOfRowsAndCountsTheRest) {
   EXPECT_EQ(reading.intervals[0].rows_lost, 60u);
 }
 
-/// Ethernet frames with microsecond stamps, as given.
+/// A capture of Ethernet frames with microsecond stamps, written as given.
 struct MicroCapture {
   std::string bytes =
       word(0xa1b2c3d4) + word(2 | 4 << 16) + word(0) + word(0) + word(65'535) + word(1);
@@ -397,7 +397,7 @@ TEST(StampClock, AStepOfTheWallClockChangesNoDuration) {
     clock.anchor({monotonic_ns, monotonic_ns + offset_ns, 0});
     const int64_t before_ns = clock.to_monotonic(monotonic_ns + 2 * kMs + offset_ns);
     EXPECT_EQ(before_ns, monotonic_ns + 2 * kMs);
-    // The step falls between two anchors: a packet stamped before it is read after it.
+    // The clock steps between two anchors. A packet stamped before the step is read after it.
     const int64_t stamped_before = monotonic_ns + 8 * kMs + offset_ns;
     offset_ns += step_ns;
     monotonic_ns += 10 * kMs;
@@ -422,8 +422,8 @@ TEST(StampClock, AStampFromAfterAStepThatNoAnchorSawIsNotCovered) {
   EXPECT_EQ(clock.to_monotonic(kStart + 3600 * kNanosPerSecond), kNanosPerSecond);
 }
 
-/// How many packets a source gives until it ends, and what it says then. After `packets` of them
-/// the file is cut to `bytes`.
+/// How many packets a source gives until it ends, and its error. After `after_packets` of them, the
+/// file is cut to `to_bytes`.
 struct CutReading {
   uint64_t packets = 0;
   uint64_t not_ip = 0;
@@ -461,11 +461,11 @@ TEST(MappedFile, ThatShrinksIsAnErrorAndNoCrash) {
   struct Case {
     uint64_t after_packets;
     off_t to_bytes;
-    uint64_t packets;  // that count
+    uint64_t packets;  // that are read
   };
   for (const Case& one : {
-           // Inside the window that is mapped, at a page's edge and within a page; to nothing; to
-           // what was read already; in a window that is still to come.
+           // The new end is inside the mapped window, at the edge of a page and within a page; at
+           // 0; inside what was read already; in a window that is still to come.
            Case{100, 8 * 4096, (8 * 4096 - kHeader) / kPacket},
            Case{100, kHeader + 1000 * kPacket, 1000},
            Case{100, 0, 100},
@@ -474,7 +474,7 @@ TEST(MappedFile, ThatShrinksIsAnErrorAndNoCrash) {
        }) {
     const ScratchFile file(capture.bytes);
     const CutReading reading = read_while_cutting(file.path(), one.after_packets, one.to_bytes);
-    // A packet that the new end cuts may still be given, once.
+    // The packet that the new end cuts may still be given.
     EXPECT_GE(reading.packets + 1, one.packets) << one.to_bytes;
     EXPECT_LE(reading.packets, one.packets + 1) << one.to_bytes;
     EXPECT_LE(reading.not_ip, 1u) << one.to_bytes;

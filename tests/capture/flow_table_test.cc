@@ -1,4 +1,4 @@
-// The flow table against a naive model on random packets, and against sequences computed by hand.
+// Compares the flow table with a naive model on random packets, and with numbers computed by hand.
 #include "capture/flows/flow_table.h"
 
 #include <fstream>
@@ -44,7 +44,7 @@ ParsedPacket segment(int64_t at_ns, bool from_client, uint8_t flags, uint32_t se
   return p;
 }
 
-/// The packet, with a payload that begins so.
+/// The packet, with a payload that begins with `head`.
 ParsedPacket saying(std::string_view head, ParsedPacket p) {
   p.payload_head = 0;
   std::memcpy(&p.payload_head, head.data(), std::min(head.size(), sizeof p.payload_head));
@@ -65,7 +65,7 @@ std::vector<FlowRow> rows_of(const FlowTable& table) {
   return rows;
 }
 
-/// What the words say, computed the slow way.
+/// The definitions of the numbers, computed in the slow way.
 class Model {
  public:
   explicit Model(FlowTableOptions options) : options_(options) {}
@@ -152,7 +152,7 @@ TEST_P(AgainstModel, EverythingThatIsCountedAgrees) {
     int64_t now_ns = kStart;
     std::vector<ParsedPacket> batch;
     for (int i = 0; i < 4000; ++i) {
-      // Whole milliseconds now and then: the edges of buckets and of the window.
+      // Some steps are multiples of 250 ms, to hit the edges of buckets and of the window.
       now_ns += random() % 4 == 0
                     ? static_cast<int64_t>(random() % 3) * 250 * kMs * (random() % 8 == 0)
                     : static_cast<int64_t>(random() % static_cast<uint64_t>(stream.step_ns));
@@ -196,7 +196,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Stream{"Many", 2000, 100'000, 2 * kMs, false, 0},
                     Stream{"Backwards", 100, 1000, 20 * kMs, true, 0},
                     Stream{"Evicting", 200, 40, 20 * kMs, false, 0},
-                    // Ticks of 2.3 s: many wait in one for eviction, and speak meanwhile.
+                    // Ticks of 2.3 s: many wait in one for eviction, and send meanwhile.
                     Stream{"EvictingCoarsely", 60, 40, 20 * kMs, false, 600 * kS},
                     Stream{"EvictingAndIdle", 200, 60, 20 * kMs, false, 3 * kS},
                     Stream{"Idle", 300, 1000, 30 * kMs, false, 2 * kS}),
@@ -248,7 +248,7 @@ TEST(FlowTable, HalfAPeriodLateIsAMissedTick) {
   EXPECT_EQ(i.lateness.sum(), 49 - 50);
 }
 
-/// Messages of client 1 after gaps of so many microseconds; the time of the last.
+/// Sends messages of client 1 after the gaps. Returns the time of the last.
 int64_t send_after(FlowTable& table, int64_t at_ns, const std::vector<int64_t>& gaps_us) {
   for (const int64_t gap : gaps_us) observe(table, packet(at_ns += gap * 1000, 1, true));
   return at_ns;
@@ -269,7 +269,8 @@ TEST(FlowTable, LearnsAPeriodFromTenRegularGaps) {
   i = table->take_interval(at);
   EXPECT_EQ(i.lateness.sum(), 100 * kMs);
   EXPECT_EQ(i.late_flows, 0u);
-  // The period follows by a sixteenth; ticks that are missed and messages that are late leave it.
+  // The period moves by a sixteenth of the lateness. It does not move after missed ticks, or after
+  // a message that is late by more than a quarter of it.
   EXPECT_EQ(rows_of(*table).front().period_ns, kS + 100 * kMs / 16);
   at = send_after(*table, at, {5'000'000, 1'450'000, 700'000, 1'000'000});
   i = table->take_interval(at);
@@ -312,7 +313,7 @@ TEST(FlowTable, OrdinaryTrafficHasNoPeriod) {
 TEST(FlowTable, AClientThatWaitsForItsReplyHasNoPeriod) {
   auto table = make_table();
   int64_t at = kStart;
-  for (int i = 0; i < 100; ++i) {  // 5 ms a reply, and 50 us later the next request
+  for (int i = 0; i < 100; ++i) {  // a reply takes 5 ms; the next request comes 50 us later
     observe(*table, packet(at, 1, true));
     observe(*table, packet(at + 5 * kMs, 1, false));
     at += 5 * kMs + 50'000;
@@ -322,7 +323,7 @@ TEST(FlowTable, AClientThatWaitsForItsReplyHasNoPeriod) {
 }
 
 TEST(FlowTable, AClientThatWaitsHasNoPeriodThoughItIsHeldUpNowAndThen) {
-  // Turns of 100 us for 4 ms; then the client is off its CPU for 4 ms, which is regular.
+  // Turns of 100 us for 4 ms. Then the client is off its CPU for 4 ms, at regular times.
   const int64_t kTurn = 100'000;
   auto table = make_table();
   int64_t at = kStart;
@@ -334,7 +335,7 @@ TEST(FlowTable, AClientThatWaitsHasNoPeriodThoughItIsHeldUpNowAndThen) {
     at += 4 * kMs;
   }
   EXPECT_EQ(rows_of(*table).front().period_ns, std::nullopt);
-  // Turns of 5 ms, of which each fourth is followed by a pause.
+  // Turns of 5 ms. In every fourth, the reply is faster and a pause follows.
   table = make_table();
   for (int i = 0; i < 400; ++i) {
     const bool pauses = i % 4 == 3;
@@ -343,7 +344,7 @@ TEST(FlowTable, AClientThatWaitsHasNoPeriodThoughItIsHeldUpNowAndThen) {
     at += 5 * kMs + 50'000;
   }
   EXPECT_EQ(rows_of(*table).front().period_ns, std::nullopt);
-  // A client with a timer that asks three things a tick, one after the other, has a period.
+  // A client with a timer that sends three requests per tick, one after the other, has a period.
   table = make_table();
   for (int i = 0; i < 20; ++i, at += 100 * kMs) {
     for (int turn = 0; turn < 3; ++turn) {
@@ -354,9 +355,9 @@ TEST(FlowTable, AClientThatWaitsHasNoPeriodThoughItIsHeldUpNowAndThen) {
   EXPECT_EQ(rows_of(*table).front().period_ns, 100 * kMs);
 }
 
-/// A client and the server that answers it, by the distributions of what they take.
+/// A client and its server, described by the distributions of their times.
 struct PingPong {
-  int64_t period_ns = 0;  // of the client's timer; 0: it works on each reply, then asks again
+  int64_t period_ns = 0;  // of the client's timer; 0: it works on each reply, then sends again
   double work_ns = 0;     // on each reply
   double work_spread = 0;
   double reply_ns = 0;
@@ -364,7 +365,7 @@ struct PingPong {
   double tardiness_ns = 0;  // of the timer, at most a few times this
 };
 
-/// How many of 25 such clients have a period after so many requests.
+/// How many of 25 such clients have a period after `requests` requests.
 int clients_with_a_period(const PingPong& what, int requests, bool is_tcp) {
   int with_period = 0;
   for (unsigned seed = 0; seed < 25; ++seed) {
@@ -419,7 +420,7 @@ TEST(FlowTable, AClientWithATimerHasAPeriodHoweverLongItsRepliesTake) {
       }
     }
   }
-  // It sleeps for 20 ms after each reply: that is as regular as its sleep.
+  // A client that sleeps for 20 ms after each reply is as regular as its sleep.
   const PingPong sleeper{0, 20 * kMsD, .003, .1 * kMsD, .2, 0};
   EXPECT_EQ(clients_with_a_period(sleeper, 11, false), 25);
 }
@@ -430,7 +431,7 @@ TEST(FlowTable, APeriodThatNoLongerFitsIsForgotten) {
   int64_t at = send_after(*table, kStart, std::vector<int64_t>(10, 1'000'000));
   at = send_after(*table, at, std::vector<int64_t>(7, 300'000));
   EXPECT_TRUE(rows_of(*table).front().period_ns);
-  at = send_after(*table, at, {1'000'000});  // fits: begin counting anew
+  at = send_after(*table, at, {1'000'000});  // fits, so counting starts again
   at = send_after(*table, at, std::vector<int64_t>(8, 300'000));
   EXPECT_EQ(rows_of(*table).front().period_ns, std::nullopt);
   at = send_after(*table, at, std::vector<int64_t>(10, 300'000));
@@ -440,7 +441,7 @@ TEST(FlowTable, APeriodThatNoLongerFitsIsForgotten) {
 TEST(FlowTable, ABurstIsOneMessage) {
   auto table = make_table();
   int64_t at = kStart;
-  for (int i = 0; i < 12; ++i) {  // five datagrams each 33 ms
+  for (int i = 0; i < 12; ++i) {  // five datagrams every 33 ms
     for (int k = 0; k < 5; ++k) observe(*table, packet(at + k * 20'000, 1, true));
     at += 33 * kMs;
   }
@@ -459,7 +460,7 @@ TEST(FlowTable, OnlyPayloadOfTheInitiatorIsAMessage) {
   observe(*table, segment(kStart + 2 * kMs, true, kTcpAck, 1));
   int64_t at = kStart + 10 * kMs;
   uint32_t sent = 1, got = 1;
-  for (int i = 0; i < 5; ++i) {  // a request of two segments, sent in part again
+  for (int i = 0; i < 5; ++i) {  // a request of two segments, one of which is sent again
     observe(*table, segment(at, true, kTcpAck, sent, 100));
     observe(*table, segment(at + 100'000, true, kTcpAck, sent + 100, 50));
     observe(*table, segment(at + 5 * kMs, true, kTcpAck, sent + 100, 50));  // retransmitted
@@ -596,7 +597,7 @@ TEST(FlowTable, AnUploadIsOneRequestHoweverLong) {
 }
 
 TEST(FlowTable, AnUploadThatIsPacedHasNoPeriodButAHeartbeatHas) {
-  // 200 messages that nothing answers, of so many bytes, one each 300 ms.
+  // 200 messages of `payload` bytes that nothing answers, one every 300 ms.
   const auto observe_stream = [](uint32_t payload, uint8_t protocol) {
     auto table = make_table();
     for (uint32_t i = 0; i < 200; ++i) {
@@ -622,7 +623,7 @@ TEST(FlowTable, AnUploadThatIsPacedHasNoPeriodButAHeartbeatHas) {
 
 TEST(FlowTable, WhatGoesOneWayUntilTheClientsFinIsNoRequestButOneOfHttpIs) {
   for (const bool is_http : {false, true}) {
-    // The client closes at once, after it waited for a CPU, or once it has given up.
+    // The client closes at once, after a wait for a CPU, or after it has given up.
     for (const int64_t wait : {kMs / 10, 15 * kMs, 100 * kMs}) {
       auto table = make_table();
       for (uint32_t i = 0; i < 10; ++i) {
@@ -675,7 +676,7 @@ TEST(FlowTable, AFloodOfSynsTakesTheMemoryOfTheTableAndNoMore) {
   EXPECT_EQ(table->totals().new_flows, kSyns);
   EXPECT_EQ(table->totals().evicted_flows, kSyns - kFlows);
   EXPECT_GT(given_up, 0u);
-  // 192 bytes a flow, the rows of an interval twice, and what an allocator holds back.
+  // 192 bytes per flow, the rows of an interval twice, and what the allocator keeps.
   EXPECT_LT(most, static_cast<int64_t>(kFlows * 192 + 2 * 10'000 * sizeof(FlowRow)) + (32 << 20));
 }
 
@@ -691,8 +692,8 @@ TEST(FlowTable, MissedTicksOfASilentFlowGrowWithTheClock) {
   std::vector<uint64_t> missed, silent;
   for (int second = 1; second <= 6; ++second) {
     const int64_t at = kStart + second * kS;
-    if (second < 6) observe(*table, packet(at, 0, true));   // one goes on until then
-    if (second == 5) observe(*table, packet(at, 1, true));  // one comes back
+    if (second < 6) observe(*table, packet(at, 0, true));   // one client goes on until then
+    if (second == 5) observe(*table, packet(at, 1, true));  // one client comes back
     const FlowInterval i = table->take_interval(at + kMs);
     missed.push_back(i.missed_ticks);
     silent.push_back(i.silent_flows);
@@ -705,7 +706,7 @@ TEST(FlowTable, MissedTicksOfASilentFlowGrowWithTheClock) {
       EXPECT_EQ(rows[1].missed_ticks, 2u);
     }
   }
-  // A tick is missed when half a period has passed after it.
+  // A tick counts as missed when half a period has passed after it.
   EXPECT_EQ(missed, (std::vector<uint64_t>{0, 2, 2, 2, 2, 1}));
   EXPECT_EQ(silent, (std::vector<uint64_t>{0, 0, 2, 2, 1, 1}));
   const std::vector<FlowRow> all = rows_of(*table);
@@ -815,7 +816,8 @@ TEST(FlowTable, OneLostPingDelaysNoOther) {
     observe(*table, packet(at, 1, true));
     if (i != 2) observe(*table, packet(at + kMs, 1, false));
     const FlowInterval tick = table->take_interval(at + 500 * kMs);
-    // The reply to the next ping came; with the one after it, nobody waits for the lost one.
+    // The reply to the next ping has come. After the reply to the one after it, nobody waits for
+    // the lost one.
     if (tick.reply_latency.count() == 2) {
       EXPECT_EQ(i, 4);
       EXPECT_EQ(*tick.reply_latency.max(), static_cast<uint64_t>(kS));
@@ -871,7 +873,7 @@ TEST(FlowTable, ASlowServerUnderFastPingsShowsItsRealLatency) {
   EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>((10 + 40 * 430) * kMs));
 }
 
-/// Pings of one flow, `gap` apart, each answered after `reply_after(i)`; negative: never.
+/// Pings of one flow, `gap` apart. Ping i is answered after `reply_after(i)`; negative: never.
 FlowInterval ping(int count, int64_t gap, const std::function<int64_t(int)>& reply_after) {
   auto table = make_table();
   std::multimap<int64_t, bool> wire;
@@ -889,7 +891,7 @@ FlowInterval ping(int count, int64_t gap, const std::function<int64_t(int)>& rep
 TEST(FlowTable, AServerThatIsAlwaysLateIsNotFast) {
   for (const int64_t gap : {kS, 500 * kMs, 700 * kMs}) {
     for (const int64_t reply : {1300, 1700, 2500, 4200}) {
-      if (reply * kMs % gap < gap / 8) continue;  // that cannot be told from replies at once
+      if (reply * kMs % gap < gap / 8) continue;  // indistinguishable from an immediate reply
       const FlowInterval i = ping(30, gap, [&](int) { return reply * kMs; });
       EXPECT_EQ(i.requests, 30u);
       EXPECT_EQ(i.unanswered, 30u) << reply << " ms, every " << gap / kMs;
@@ -902,7 +904,7 @@ TEST(FlowTable, AServerThatIsAlwaysLateIsNotFast) {
 }
 
 TEST(FlowTable, AServerThatBecomesLateIsFollowed) {
-  // At once, and little by little through all waits.
+  // At once, and little by little, through all lengths of wait.
   FlowInterval i = ping(40, kS, [](int n) { return (n < 10 ? 1 : 2500) * kMs; });
   EXPECT_EQ(i.late_replies, 30u);
   EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>((10 + 30 * 2500) * kMs));
@@ -935,7 +937,7 @@ TEST(FlowTable, LossShiftsNoReplyHoweverMuchIsLost) {
 
 TEST(FlowTable, AfterAStallRepliesGoOnAsBefore) {
   const auto stall = [](int n, int64_t reply) { return n >= 10 && n < 14 ? reply : kMs; };
-  // All answered when it ends, none, and the second half.
+  // At the end of the stall, all pings of it are answered, or none, or the second half.
   FlowInterval i = ping(30, kS, [&](int n) { return stall(n, (14 - n) * kS - 300 * kMs); });
   EXPECT_EQ(i.unanswered, 3u);
   EXPECT_EQ(i.late_replies, 3u);
@@ -980,7 +982,7 @@ TEST(FlowTable, AFloodBeyondItsRoomIsCountedAsOverlapping) {
 TEST(FlowTable, RepliesThatBeginAsTheirRequestsAreMatchedByThat) {
   const auto query = [](int64_t at_ms, bool from_client, uint64_t id) {
     ParsedPacket p = packet(kStart + at_ms * kMs, 1, from_client);
-    // DNS: the id, and then flags that differ between query and answer.
+    // DNS: the id, then flags that differ between query and answer.
     p.payload_head = id | (from_client ? 0x0001'0001ull : 0x8180'8001ull) << 16;
     return p;
   };
@@ -991,7 +993,7 @@ TEST(FlowTable, RepliesThatBeginAsTheirRequestsAreMatchedByThat) {
   observe(*table, query(30, false, 0x1111));  // 30 ms
   observe(*table, query(100, true, 0x3333));
   observe(*table, query(1900, true, 0x4444));
-  observe(*table, query(2400, false, 0x3333));  // 2.3 s: late, though another waits
+  observe(*table, query(2400, false, 0x3333));  // 2.3 s: late, although another request waits
   observe(*table, query(2500, false, 0x4444));  // 0.6 s
   const FlowInterval i = table->take_interval(kStart + 3 * kS);
   EXPECT_EQ(i.requests, 4u);
@@ -1003,8 +1005,8 @@ TEST(FlowTable, RepliesThatBeginAsTheirRequestsAreMatchedByThat) {
   EXPECT_EQ(i.late_replies, 1u);
 }
 
-/// A client that asks 20 times, again as soon as it is answered, a server that takes 10 ms, and a
-/// path on which each reply comes once more, 1 ms behind. Returns what the table saw.
+/// A client sends 20 requests, each as soon as the previous one is answered. The server takes 10
+/// ms, and each reply arrives a second time, 1 ms later. Returns what the table saw.
 FlowInterval with_doubled_replies(const std::function<uint64_t(uint64_t)>& request_head,
                                   const std::function<uint64_t(uint64_t)>& reply_head) {
   auto table = make_table();
@@ -1030,7 +1032,7 @@ TEST(FlowTable, AReplyThatComesTwiceAnswersNoOtherRequest) {
   EXPECT_GE(of_echo.reply_latency.min(), static_cast<uint64_t>(9 * kMs));
   EXPECT_EQ(of_echo.unanswered, 0u);
 
-  // DNS: only the id is the same. That replies name it is known from the second one on.
+  // DNS: only the id is the same. From the second reply on, it is known that replies repeat the id.
   const auto query = [](uint64_t i) { return 0x0100'0000'0000'3333 + i * 0x101; };
   const auto answer = [](uint64_t i) { return 0x8180'0001'0001'3333 + i * 0x101; };
   const FlowInterval of_dns = with_doubled_replies(query, answer);
@@ -1042,7 +1044,7 @@ TEST(FlowTable, AReplyThatComesTwiceAnswersNoOtherRequest) {
 TEST(FlowTable, RepliesThatAreAllAlikeAreNoRepeatedOnes) {
   const auto numbered = [](uint64_t i) { return i; };
   const auto text = [](uint64_t i) { return 0x1122'3344'5566'7700 + i * 7; };
-  // The last one is like a request by chance, which costs no more than that one reply.
+  // The last constant equals a request by chance. This costs no more than that one reply.
   for (const uint64_t constant : {uint64_t{0}, uint64_t{0x4b4f}, uint64_t{0x1122'3344'5566'7700}}) {
     const uint64_t mistaken = constant == 0x1122'3344'5566'7700;
     auto table = make_table();
@@ -1180,7 +1182,7 @@ TEST(FlowTable, ARequestCutOffByTheEndOfItsConnectionIsUnansweredOnce) {
     observe(*table, segment(kStart, true, kTcpAck, 100, 10));
     observe(*table, segment(kStart + 10 * kMs, false, end | kTcpAck, 500));
     if (end == kTcpFin) observe(*table, segment(kStart + 11 * kMs, true, end | kTcpAck, 110));
-    observe(*table, segment(kStart + 12 * kMs, true, kTcpAck, 110, 10));  // on its way already
+    observe(*table, segment(kStart + 12 * kMs, true, kTcpAck, 110, 10));  // was on its way already
     table->finish(kStart + 5 * kS);
     const FlowInterval i = table->take_interval(kStart + 5 * kS);
     EXPECT_EQ(i.requests, 1u);
@@ -1206,7 +1208,7 @@ TEST(FlowTable, AGoodbyeIsNoRequestUnlessItIsAnswered) {
     EXPECT_EQ(i.reply_latency.count(), answered ? 1u : 0u);
     EXPECT_EQ(i.reply_latency.sum(), answered ? static_cast<uint64_t>(30 * kMs) : 0u);
   }
-  // Half a connection that nobody answers: it was waited for.
+  // On a half-closed connection that nobody answers, the client waited.
   auto table = make_table();
   observe(*table, saying("quit\n", segment(kStart, true, kTcpAck, 100, 5)));
   observe(*table, segment(kStart, true, kTcpFin | kTcpAck, 105));
@@ -1214,7 +1216,7 @@ TEST(FlowTable, AGoodbyeIsNoRequestUnlessItIsAnswered) {
   EXPECT_EQ(table->take_interval(kStart + 5 * kS).unanswered, 1u);
 }
 
-/// Commands of memcached with "noreply": a request begins with the next one without.
+/// Commands of memcached with "noreply". A request begins with the next command that wants a reply.
 TEST(FlowTable, ACommandThatAsksForNoReplyIsNoRequest) {
   enum Next { kGet, kGetAtOnce, kClose, kReset, kNothing };
   for (const Noreply noreply : {Noreply::kNone, Noreply::kBegins, Noreply::kWhole}) {
@@ -1282,7 +1284,7 @@ TEST(FlowTable, AGoodbyeMayBeAnsweredByClosing) {
       if (ends != kReset && ends != kClientStays) {
         observe(*table, segment(closed + 2 * kMs, true, kTcpFin | kTcpAck, sent + 5));
       }
-      // Another connection, so that requests are left to count.
+      // Another connection, so that there are requests to count.
       observe(*table, segment(closed + 5 * kMs, true, kTcpAck, 100, 10, 2));
       observe(*table, segment(closed + 6 * kMs, false, kTcpAck, 500, 10, 2));
       table->finish(kStart + 5 * kS);
@@ -1296,7 +1298,6 @@ TEST(FlowTable, AGoodbyeMayBeAnsweredByClosing) {
   }
 }
 
-/// Of which closing is the answer, and of which it is none.
 TEST(FlowTable, OnlyAGoodbyeIsAnsweredByClosing) {
   using namespace std::string_view_literals;
   enum First { kServer, kClient, kBusyClient, kClientLater };
@@ -1334,11 +1335,11 @@ TEST(FlowTable, OnlyAGoodbyeIsAnsweredByClosing) {
   }
 }
 
-/// One-shot clients: a request, and the sending side closed at once (nc -N, socat).
+/// One-shot clients send a request and close their sending side at once (nc -N, socat).
 TEST(FlowTable, AHalfClosedRequestIsUnansweredWhateverEndsIt) {
   for (const bool http : {false, true})
     for (const uint8_t how : {kTcpFin, kTcpRst, uint8_t{0}}) {
-      if (how == kTcpFin && !http) continue;  // that may have gone one way
+      if (how == kTcpFin && !http) continue;  // the message may have needed no reply
       auto table = make_table();
       observe(*table, segment(kStart, true, kTcpSyn, 99));
       observe(*table, segment(kStart, false, kTcpSyn | kTcpAck, 499));
@@ -1346,7 +1347,7 @@ TEST(FlowTable, AHalfClosedRequestIsUnansweredWhateverEndsIt) {
               saying(http ? "GET / HT" : "ping 123", segment(kStart, true, kTcpAck, 100, 20)));
       observe(*table, segment(kStart + kMs / 5, true, kTcpFin | kTcpAck, 120));
       if (how != 0) observe(*table, segment(kStart + 50 * kMs, false, how | kTcpAck, 500));
-      // It is counted when the timeout passes, and not when the recording ends.
+      // It counts when the timeout passes, not when the recording ends.
       observe(*table, segment(kStart + 3 * kS, true, kTcpSyn, 99, 0, 2));
       table->take_interval(kStart + 3 * kS);
       EXPECT_EQ(table->totals().requests, 1u) << int{how};
@@ -1406,7 +1407,8 @@ ParsedPacket told(int64_t at_ns, bool from_client, uint32_t sequence, uint32_t p
 std::vector<uint8_t> ascii(std::string_view text) { return {text.begin(), text.end()}; }
 
 TEST(FlowTable, AnUploadOfHttpInSmallPiecesIsOneRequestAndHasNoPeriod) {
-  // 200 bytes at a time; with the longer pauses each is past the timeout of the one before.
+  // 200 bytes at a time. With the longest pause, each piece comes after the timeout of the one
+  // before.
   for (const int64_t pause_ms : {20, 300, 1500}) {
     SCOPED_TRACE(pause_ms);
     auto table = make_table();
@@ -1476,7 +1478,7 @@ TEST(FlowTable, AContinueIsNoReply) {
   replies(kStart + 2 * kMs, 1, 25, 100);
   observe(*table, told(kStart + 3 * kMs, true, 151, 500, ascii("field=va")));
   replies(kStart + 50 * kMs, 26, 80, 0);
-  // The reply that comes in one segment with it is one.
+  // A reply in the same segment as the 100 counts.
   observe(*table, told(kStart + kS, true, 651, 150, ascii("POST /up")));
   replies(kStart + kS + 7 * kMs, 106, 105, 100);
   table->finish(kStart + 9 * kS);
@@ -1500,7 +1502,7 @@ TEST(FlowTable, ConnectionsThatWereNeverCompletedAreCountedOnceGivenUp) {
   observe(*table, segment(kStart + kS, false, kTcpRst | kTcpAck, 0, 0, 3));
   syn(kStart + kS, 4, 99);  // another attempt from the same port
   EXPECT_EQ(table->take_interval(kStart + 2 * kS).tcp_never_completed, 1u);
-  // 1 and the second attempt of 4 are purged; of the last two, one has only just begun.
+  // 1 and the second attempt of 4 are purged. Of the last two, one has only just begun.
   syn(kStart + 140 * kS, 5, 10);
   EXPECT_EQ(table->take_interval(kStart + 140 * kS).tcp_never_completed, 2u);
   syn(kStart + 142 * kS - 1, 6, 10);
@@ -1510,7 +1512,8 @@ TEST(FlowTable, ConnectionsThatWereNeverCompletedAreCountedOnceGivenUp) {
   EXPECT_EQ(table->totals().tcp_refused, 1u);
 }
 
-/// New flows, less those that ended, are live; each connection failed once or not at all.
+/// New flows have ended, were evicted, or are live. Each attempt completes, is refused, or never
+/// completes.
 void expect_balance(const FlowInterval& all, uint64_t attempts) {
   EXPECT_EQ(all.new_flows, attempts);
   EXPECT_EQ(all.new_flows, all.ended_flows + all.evicted_flows + all.live_flows);
@@ -1523,7 +1526,7 @@ TEST(FlowTable, ASynThatIsSentAgainIsOneAttemptHoweverLate) {
     FlowTableOptions options;
     options.idle_timeout_ns = idle_s * kS;
     auto table = make_table(options);
-    // As Linux does it, with the longest gap that it ever leaves.
+    // The gaps that Linux leaves, up to the longest.
     int64_t at_ns = kStart;
     for (const int64_t gap_s : {0, 1, 2, 4, 8, 16, 32, 64, 120, 120}) {
       at_ns += gap_s * kS;
@@ -1539,7 +1542,7 @@ TEST(FlowTable, ASynThatIsSentAgainIsOneAttemptHoweverLate) {
     EXPECT_EQ(all.tcp_half_open, 1u);
     EXPECT_EQ(all.tcp_never_completed, 0u);
 
-    // The answered one leaves when it is idle, as any other.
+    // The answered flow leaves when it is idle, like any other.
     table->advance(at_ns + idle_s * kS * 257 / 256 + 3 * kMs);
     EXPECT_EQ(table->flow_count(), idle_s < 130 ? 1u : 0u);
     at_ns += std::max<int64_t>(idle_s, 130) * kS * 257 / 256 + 3 * kMs;
@@ -1585,7 +1588,7 @@ TEST(FlowTable, FastOpenThatIsTriedAgainWithoutItsDataIsOneConnection) {
   observe(*table, segment(kStart + kS + kMs, false, kTcpSyn | kTcpAck, 7));
   observe(*table, segment(kStart + kS + 2 * kMs, true, kTcpAck, 100, 50));
   observe(*table, segment(kStart + kS + 3 * kMs, false, kTcpAck, 8, 10));
-  // The first SYN comes at last, by another way.
+  // The first SYN arrives at last, by another path.
   observe(*table, segment(kStart + kS + 4 * kMs, true, kTcpSyn, 99, 50));
   FlowInterval i = table->take_interval(kStart + 2 * kS);
   EXPECT_EQ(i.new_flows, 1u);
@@ -1593,7 +1596,7 @@ TEST(FlowTable, FastOpenThatIsTriedAgainWithoutItsDataIsOneConnection) {
   EXPECT_EQ(i.requests, 1u);
   EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>(kS + 3 * kMs)) << "from the first SYN on";
 
-  // One that is refused asked nothing.
+  // A refused SYN is not a request.
   observe(*table, segment(kStart + 3 * kS, true, kTcpSyn, 99, 50, 2));
   observe(*table, segment(kStart + 3 * kS + kMs, false, kTcpRst | kTcpAck, 0, 0, 2));
   table->finish(kStart + 9 * kS);
@@ -1626,7 +1629,7 @@ TEST(FlowTable, ResetsOfTheServerAreThoseOfOpenConnectionsThatItSends) {
     observe(*table, segment(at_ns + kMs, false, kTcpSyn | kTcpAck, 0, 0, id));
     observe(*table, segment(at_ns + 2 * kMs, true, kTcpAck, 1, 0, id));
   };
-  connection(1, kStart);  // reset by the server, which answers what comes later the same way
+  connection(1, kStart);  // reset by the server, which also answers later segments with a reset
   observe(*table, segment(kStart + 3 * kMs, false, kTcpRst, 1, 0, 1));
   observe(*table, segment(kStart + 4 * kMs, false, kTcpRst, 1, 0, 1));
   connection(2, kStart + 10 * kMs);  // by the client
@@ -1663,7 +1666,7 @@ TEST(FlowTable, TlsMayBeginAfterAPlainTurn) {
 }
 
 TEST(FlowTable, TurnsOfATlsHandshakeAreNoReplies) {
-  // TLS 1.2: hello, key exchange, then data; at last an alert and FIN.
+  // TLS 1.2: hello, key exchange, then data; at the end an alert and FIN.
   auto table = make_table();
   observe(*table, segment(kStart, true, kTcpSyn, 0));
   observe(*table, told(kStart + 1 * kMs, true, 1, 200, {0x16, 3, 1, 0, 195, 1, 0, 0}));
@@ -1700,7 +1703,7 @@ TEST(FlowTable, TurnsOfATlsHandshakeAreNoReplies) {
   EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>(6 * kMs));
   EXPECT_EQ(i.unanswered, 0u);
 
-  // A server that never says hello keeps its client waiting.
+  // A server that never sends its hello keeps the client waiting.
   table = make_table();
   observe(*table, told(kStart, true, 1, 500, {0x16, 3, 1, 1, 0xef, 1, 0, 0}));
   table->finish(kStart + 5 * kS);
@@ -1729,7 +1732,7 @@ TEST(FlowTable, TurnsOfMultiplexedConnectionsAreCountedApart) {
     EXPECT_EQ(i.unanswered, 0u) << greeting;
     EXPECT_TRUE(i.reply_latency.empty()) << greeting;
   }
-  // WebSocket: HTTP up to the reply that ends it, then the server pushes and answers nobody.
+  // WebSocket: HTTP up to the reply that ends it. Then the server pushes, and answers nobody.
   {
     auto table = make_table();
     observe(*table, segment(kStart, true, kTcpSyn, 0));
@@ -1749,14 +1752,14 @@ TEST(FlowTable, TurnsOfMultiplexedConnectionsAreCountedApart) {
     EXPECT_EQ(i.multiplexed_turns, 14u);
     EXPECT_EQ(i.unanswered, 0u);
   }
-  // SSH: the server speaks first.
+  // SSH: the server sends first.
   auto table = make_table();
   observe(*table, segment(kStart, true, kTcpSyn, 0));
   observe(*table, told(kStart + kMs, false, 1, 20, bytes("SSH-2.0-y")));
   observe(*table, told(kStart + 2 * kMs, true, 1, 20, {1, 2, 3}));
   observe(*table, told(kStart + 3 * kMs, false, 21, 20, {1, 2, 3}));
   EXPECT_EQ(table->take_interval(kStart + kS).multiplexed_turns, 1u);
-  // So does NATS; its publisher is never answered. Joined midway, PUB shows it.
+  // In NATS, too, and its publisher is never answered. If joined midway, PUB shows the protocol.
   for (const bool from_the_start : {true, false}) {
     table = make_table();
     if (from_the_start) {
@@ -1811,7 +1814,7 @@ TEST(FlowTable, TcpConnectionFromHandshakeToFin) {
   EXPECT_EQ(i.live_flows, 0u);
   EXPECT_EQ(rows_of(*table).front().retransmissions, 1u);
   EXPECT_TRUE(rows_of(*table).front().ended);
-  // The same ends again: another connection of the same flow.
+  // The same ends again are another connection of the same flow.
   observe(*table, segment(kStart + 100 * kMs, true, kTcpSyn, 9000));
   const FlowInterval again = table->take_interval(kStart + 101 * kMs);
   EXPECT_EQ(again.new_flows, 1u);
@@ -1855,7 +1858,7 @@ TEST(FlowTable, ReorderingIsNoRetransmission) {
   FlowInterval i = table->take_interval(kStart + 10 * kMs);
   EXPECT_EQ(i.tcp_out_of_order, 3u);
   EXPECT_EQ(i.tcp_retransmissions, 0u);
-  // Nothing is missing any more: the next is a retransmission. The responder's bytes are its own.
+  // Nothing is missing any more, so the next is a retransmission. Each side's bytes are separate.
   observe(*table, segment(kStart + 11 * kMs, true, kTcpAck, 120, 10));
   observe(*table, segment(kStart + 12 * kMs, false, kTcpAck, 500, 10));
   observe(*table, segment(kStart + 12 * kMs, false, kTcpAck, 520, 10));
@@ -1872,8 +1875,8 @@ ParsedPacket acknowledgment(int64_t at_ns, bool from_client, uint32_t number) {
   return p;
 }
 
-/// A client's connection on a fast network: its handshake took 200 us, it sent 10 bytes, and the 10
-/// after them do not come.
+/// A client's connection on a fast network. The handshake took 200 us; the client sent 10 bytes,
+/// and the 10 bytes after them are missing.
 std::unique_ptr<FlowTable> with_a_hole() {
   auto table = make_table();
   observe(*table, segment(kStart, true, kTcpSyn, 99));
@@ -1892,7 +1895,7 @@ TEST(FlowTable, ALostSegmentThatIsSentAgainAtOnceIsARetransmission) {
   };
   using Counts = std::pair<uint64_t, uint64_t>;
   const int64_t at = kStart + 2 * kMs;
-  // The receiver asked for it.
+  // The receiver asked for the segment.
   auto table = with_a_hole();
   for (int i = 1; i <= 3; ++i) {
     observe(*table, acknowledgment(at + i * 20'000, false, 110));
@@ -1900,17 +1903,17 @@ TEST(FlowTable, ALostSegmentThatIsSentAgainAtOnceIsARetransmission) {
   }
   observe(*table, segment(at + 70'000, true, kTcpAck, 110, 10));
   EXPECT_EQ(counts_of(*table), Counts(1, 0));
-  // The receiver's ACKs are not there to be seen, and there was time to ask.
+  // The receiver's ACKs were not captured, and there was time to ask.
   table = with_a_hole();
   observe(*table, segment(at + 290'000, true, kTcpAck, 130, 10));
   observe(*table, segment(at + 300'000, true, kTcpAck, 110, 10));
   EXPECT_EQ(counts_of(*table), Counts(1, 0));
-  // One ACK, and no time: it took another way.
+  // One ACK, and no time to send again: the segment took another path.
   table = with_a_hole();
   observe(*table, acknowledgment(at + 20'000, false, 110));
   observe(*table, segment(at + 40'000, true, kTcpAck, 110, 10));
   EXPECT_EQ(counts_of(*table), Counts(0, 1));
-  // ACKs for what is behind the hole say nothing of it; nor do ACKs that move on.
+  // ACKs beyond the hole say nothing about it, nor do ACKs that advance.
   table = with_a_hole();
   for (const uint32_t number : {101u, 104u, 107u, 130u, 130u})
     observe(*table, acknowledgment(at + 20'000, false, number));
@@ -1921,7 +1924,7 @@ TEST(FlowTable, ALostSegmentThatIsSentAgainAtOnceIsARetransmission) {
 TEST(FlowTable, HolesBehindTheOneThatIsAskedForAreSentAgainWithIt) {
   auto table = with_a_hole();
   const int64_t at = kStart + 2 * kMs;
-  observe(*table, segment(at + 10'000, true, kTcpAck, 150, 10));  // 130 to 150: in three parts
+  observe(*table, segment(at + 10'000, true, kTcpAck, 150, 10));  // a second hole: 130 to 150
   for (int i = 2; i < 5; ++i) observe(*table, acknowledgment(at + i * 10'000, false, 110));
   for (const uint32_t sequence : {140u, 110u, 130u})
     observe(*table, segment(at + 60'000, true, kTcpAck, sequence, sequence == 140 ? 5u : 10u));
@@ -1929,7 +1932,7 @@ TEST(FlowTable, HolesBehindTheOneThatIsAskedForAreSentAgainWithIt) {
   FlowInterval i = table->take_interval(kStart + kS);
   EXPECT_EQ(i.tcp_retransmissions, 4u);
   EXPECT_EQ(i.tcp_out_of_order, 0u);
-  // Another hole, of now: nobody has asked for it.
+  // A new hole, which nobody has asked for.
   observe(*table, segment(kStart + 2 * kS, true, kTcpAck, 170, 10));
   observe(*table, segment(kStart + 2 * kS + 1'000, true, kTcpAck, 160, 10));
   i = table->take_interval(kStart + 3 * kS);
@@ -1970,7 +1973,7 @@ TEST(FlowTable, AReplyThatWasLostAndSentAgainIsStillTheReply) {
   observe(*table, segment(kStart, true, kTcpSyn, 99));
   observe(*table, segment(kStart + 1'000, false, kTcpSyn | kTcpAck, 499));
   observe(*table, segment(kStart + 200'000, true, kTcpAck, 100, 10));
-  // The reply is lost, the server's FIN behind it is not; the reply comes again 200 ms later.
+  // The reply is lost, but not the FIN behind it. The reply is sent again 200 ms later.
   observe(*table, segment(kStart + kMs, false, kTcpFin | kTcpAck, 520));
   observe(*table, segment(kStart + 201 * kMs, false, kTcpAck, 500, 20));
   observe(*table, segment(kStart + 202 * kMs, true, kTcpFin | kTcpAck, 110));
@@ -2072,7 +2075,7 @@ TEST(FlowTable, TheBooksCloseWhateverIsLost) {
   for (uint64_t seed = 1; seed <= 40; ++seed) {
     std::mt19937_64 random(seed);
     auto table = make_table();
-    const int64_t lost = static_cast<int64_t>(random() % 40);  // in a hundred
+    const int64_t lost = static_cast<int64_t>(random() % 40);  // percent
     int64_t at = kStart;
     uint64_t sent = 0;
     std::multimap<int64_t, ParsedPacket> wire;
@@ -2135,7 +2138,7 @@ TEST(FlowTable, RequestsAndRepliesFromBeforeTheLatestStampAreMatched) {
   EXPECT_EQ(i.requests, 301u);
   EXPECT_EQ(i.unanswered, 0u);
   EXPECT_EQ(i.time_steps, 1u);
-  // Packets that are a little out of order are no step.
+  // Packets that are slightly out of order are not a step.
   auto other = make_table();
   observe(*other, packet(kStart + kS, 1, true));
   observe(*other, packet(kStart + kMs, 1, false));
@@ -2146,7 +2149,7 @@ TEST(FlowTable, TheInitiatorIsWhoSentTheSyn) {
   auto table = make_table();
   observe(*table, segment(kStart, false, kTcpSyn | kTcpAck, 500));  // capture began midway
   EXPECT_TRUE(rows_of(*table).front().initiator_is_low);
-  // Leftovers of an old connection from the server, then a SYN from the client.
+  // A late segment of an old connection from the server, then a SYN from the client.
   table = make_table();
   observe(*table, segment(kStart, false, kTcpAck, 900, 10, 2));
   EXPECT_FALSE(rows_of(*table).back().initiator_is_low);
@@ -2157,7 +2160,7 @@ TEST(FlowTable, TheInitiatorIsWhoSentTheSyn) {
   EXPECT_EQ(row.packets[1], 1u);
 }
 
-/// Of a client on port `client_port` and a server; the packet has these ports and these bytes.
+/// A packet between a client and a server with these ports, whose payload begins with `head`.
 ParsedPacket between(int64_t at_ns, bool from_client, uint16_t client_port, uint16_t server_port,
                      std::string_view head = {}, uint8_t protocol = kProtocolTcp) {
   static uint32_t sequence = 0;
@@ -2193,7 +2196,7 @@ TEST(FlowTable, AFlowJoinedAtAReplyIsTurnedByWhatItsPacketsSay) {
   };
   for (const Case& c : cases) {
     auto table = make_table();
-    // A server that takes 300 ms, and a client that asks 2 ms after each reply.
+    // A server that takes 300 ms, and a client that sends 2 ms after each reply.
     int64_t now = kStart;
     observe(*table, between(now, false, c.client_port, c.server_port, c.reply, c.protocol));
     for (int i = 0; i < 20; ++i) {
@@ -2202,7 +2205,7 @@ TEST(FlowTable, AFlowJoinedAtAReplyIsTurnedByWhatItsPacketsSay) {
       now += 300 * kMs;
       observe(*table, between(now, false, c.client_port, c.server_port, c.reply, c.protocol));
     }
-    now += 2 * kMs;  // and this one is never answered
+    now += 2 * kMs;  // this one is never answered
     observe(*table, between(now, true, c.client_port, c.server_port, c.request, c.protocol));
     table->finish(now + 5 * kS);
     const FlowInterval i = table->take_interval(now + 5 * kS);
@@ -2223,7 +2226,7 @@ TEST(FlowTable, AFlowJoinedAtAReplyIsTurnedByWhatItsPacketsSay) {
 }
 
 TEST(FlowTable, AnEndThatAnswersOnOtherFlowsOrIsSharedByThemIsTheResponder) {
-  // The server is seen to accept one connection; the other was there before.
+  // The capture sees the server accept one connection. The other was there before.
   auto table = make_table();
   ParsedPacket syn = between(kStart, true, 40'000, 50'000);
   syn.payload_bytes = 0;
@@ -2236,7 +2239,7 @@ TEST(FlowTable, AnEndThatAnswersOnOtherFlowsOrIsSharedByThemIsTheResponder) {
   observe(*table, between(kStart + kMs, false, 40'001, 50'000));
   EXPECT_TRUE(rows_of(*table).back().initiator_is_low);
 
-  // Nobody says who the server is but that all clients have it in common.
+  // The server is known only because all clients share it.
   for (const uint8_t protocol : {kProtocolTcp, kProtocolUdp}) {
     table = make_table();
     for (uint16_t client = 0; client < 3; ++client) {
@@ -2264,19 +2267,19 @@ TEST(FlowTable, WhereNothingSaysWhichEndAsksTheFirstSenderDoesAndTheGuessIsCount
     table->begin(kStart);
     table->note_capture_began();
     observe(*table, between(kStart, false, 40'000, 50'000, {}, protocol));
-    EXPECT_EQ(table->take_ends_guessed(), 0u);  // it is in no number yet
+    EXPECT_EQ(table->take_ends_guessed(), 0u);  // the flow is in no number yet
     observe(*table, between(kStart + kMs, true, 40'000, 50'000, {}, protocol));
     observe(*table, between(kStart + 2 * kMs, false, 40'000, 50'000, {}, protocol));
     observe(*table, between(kStart + 3 * kMs, true, 40'000, 50'000, {}, protocol));
     EXPECT_FALSE(rows_of(*table).front().initiator_is_low);
     EXPECT_EQ(table->take_ends_guessed(), 1u);
-    // What comes too late does not turn numbers that were given out.
+    // Late evidence does not change numbers that were handed over.
     observe(*table, between(kStart + 4 * kMs, false, 40'000, 50'000, "HTTP/1.1", protocol));
     EXPECT_FALSE(rows_of(*table).front().initiator_is_low);
     EXPECT_EQ(table->take_ends_guessed(), 0u);
   }
-  // The first of a server's clients is measured before the second shows who the server is: the
-  // guess was right, or it stays a guess.
+  // The first client is measured before the second shows who the server is. The guess was right, or
+  // it stays a guess.
   for (const bool server_is_first : {false, true}) {
     auto table = make_table();
     table->begin(kStart);
@@ -2292,7 +2295,7 @@ TEST(FlowTable, WhereNothingSaysWhichEndAsksTheFirstSenderDoesAndTheGuessIsCount
     EXPECT_EQ(table->take_ends_guessed(), server_is_first ? 0 : -1);
     EXPECT_EQ(table->take_ends_guessed(), 0u);
   }
-  // A file begins with its first packet, and so may the flow.
+  // A file begins with its first packet, and the flow may begin with it as well.
   auto file = make_table();
   observe(*file, between(kStart, true, 40'000, 50'000, {}, kProtocolUdp));
   observe(*file, between(kStart + kMs, false, 40'000, 50'000, {}, kProtocolUdp));
@@ -2347,7 +2350,7 @@ TEST(FlowTable, CountsPayloadOnlyWhenAskedAndKeepsItWithItsEnd) {
   options.max_flows = 1;
   options.count_payload = true;
   auto table = make_table(options);
-  // Joined midway: the server speaks first, then a SYN names the client the initiator.
+  // Joined midway: the server sends first, then a SYN shows that the client is the initiator.
   observe(*table, segment(kStart, false, kTcpAck, 500, 300));
   EXPECT_EQ(rows_of(*table).front().payload_bytes[0], 300u);
   observe(*table, segment(kStart + kMs, true, kTcpSyn, 10));
@@ -2387,7 +2390,7 @@ TEST(FlowTable, SuperPacketsAreFramesWhoseLengthProvesIt) {
   FlowTableOptions options;
   options.segment_bytes = 512;
   auto told = make_table(options);
-  told->set_mtu(65'536);  // what was declared counts
+  told->set_mtu(65'536);  // the declared value counts
   show(*told);
   EXPECT_EQ(of(*told), declared);
 
@@ -2408,7 +2411,7 @@ TEST(FlowTable, ClearedItEndsAllAndBeginsAnew) {
   table->clear();
   EXPECT_EQ(table->flow_count(), 0u);
   EXPECT_EQ(table->active_flows(), 0u);
-  // The same ends again are flows again, and expire as before.
+  // The same ends become flows again, and expire as before.
   for (uint32_t client = 0; client < 50; ++client) {
     observe(*table, packet(kStart + 100 * kMs, client, true));
   }
@@ -2444,7 +2447,7 @@ TEST(FlowTable, EvictionTakesTheWeakFirstAndSaysSo) {
   EXPECT_TRUE(i.active_is_lower_bound);
   EXPECT_EQ(i.tcp_half_open, 2u);
   EXPECT_EQ(rows_of(*table).front().packets[0], 2u) << "the talker stayed";
-  // The flag falls when the last evicted flow would have left the window anyway.
+  // The flag clears when the last evicted flow would have left the window anyway.
   EXPECT_TRUE(table->take_interval(kStart + 500 * kMs).active_is_lower_bound);
   table->take_interval(kStart + 2 * kS);
   EXPECT_FALSE(table->take_interval(kStart + 3 * kS).active_is_lower_bound);
@@ -2473,8 +2476,8 @@ TEST(FlowTable, ChangedRowsComeOnceOldestFirst) {
 }
 
 TEST(FlowTable, KeysThatCollideWithoutASeedDoNot) {
-  // Keys whose words cancel in any hash that xors them unseeded: one seed's collisions are not
-  // another's. With 65,536 keys a table that collides would take minutes.
+  // The words of these keys cancel out in any hash that xors them without a seed. With a seed,
+  // collisions differ from run to run. If all 65,536 keys collided, this would take minutes.
   FlowTableOptions options;
   options.max_flows = 100'000;
   auto made = FlowTable::create(options, 0, HashSeed::random());
@@ -2502,7 +2505,7 @@ TEST(FlowTable, FindsEveryFlowHoweverItsIndexGrew) {
       if (client < checked + checked / 8 + 100) continue;
       checked = client;
       for (uint32_t known = 0; known <= client; ++known) observe(*table, packet(1, known, false));
-      ASSERT_EQ(table->flow_count(), client + 1);  // one that is not found comes once more
+      ASSERT_EQ(table->flow_count(), client + 1);  // a flow that is not found would be added again
     }
     EXPECT_EQ(table->take_interval(2).new_flows, kFlows);
     EXPECT_EQ(rows_of(*table).size(), kFlows);

@@ -1,8 +1,9 @@
-// Live capture on lo with real sockets: the count of active flows is exact, both copies of a
-// loopback packet are one, loss is what the kernel says, a faulty interface is an event and a gap.
+// Live capture on lo with real sockets: the count of active flows is exact, the two copies of a
+// loopback packet count once, loss is what the kernel reports, and a faulty interface gives an
+// event and a gap.
 //
-// Nothing here asserts a timing: where the machine stalls so long that a client really was silent
-// for the window, that interval is not looked at.
+// No test asserts a timing. If the machine stalls so long that a client is silent for the whole
+// window, that interval is not checked.
 #include <atomic>
 #include <cstdlib>
 #include <functional>
@@ -51,7 +52,8 @@ sockaddr_storage loopback(int family, uint16_t port, socklen_t& size) {
   return storage;
 }
 
-/// N connected UDP clients and an echo server, in this process. Bounded by stop() and its rounds.
+/// N connected UDP clients and an echo server on a thread of this process, which ends with the
+/// object.
 class PingSwarm {
  public:
   PingSwarm(int family, size_t clients) {
@@ -88,7 +90,7 @@ class PingSwarm {
   uint64_t sent() const { return sent_; }
   uint64_t echoed() const { return echoed_; }
 
-  /// Every client pings once. Says when the round began; it ends with the call.
+  /// Every client pings once. Returns when the round began. It ends when this returns.
   int64_t ping_all() {
     const int64_t begin_ns = monotonic_now_ns();
     for (const UniqueFd& client : clients_) {
@@ -138,7 +140,7 @@ class PingSwarm {
   std::atomic<uint64_t> echoed_{0};
 };
 
-/// A tracker on a thread of its own, with what it handed over.
+/// A tracker on its own thread, and what it has handed over.
 class Capture {
  public:
   static Result<std::unique_ptr<Capture>> start(const std::string& interface,
@@ -261,8 +263,8 @@ INSTANTIATE_TEST_SUITE_P(Live, ActiveFlows,
                                               std::get<1>(one.param));
                          });
 
-/// A server that sends each reply once more, as the next request comes: a datagram that was doubled
-/// on its way.
+/// The server sends each reply a second time when the next request arrives, like a datagram that
+/// was duplicated on its way.
 TEST(Live, AReplyThatComesTwiceAnswersNoOtherRequest) {
   constexpr uint64_t kRequests = 40;
   socklen_t size = 0;
@@ -306,7 +308,7 @@ TEST(Live, AReplyThatComesTwiceAnswersNoOtherRequest) {
   EXPECT_GE(flows.reply_latency.min(), uint64_t{4 * kNanosPerMilli});
 }
 
-/// A TCP socket that listens on a port of its own at 127.0.0.1.
+/// A TCP socket that listens on a free port of 127.0.0.1.
 class Listener {
  public:
   explicit Listener(int backlog) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
@@ -337,7 +339,7 @@ TEST(Live, ConnectionsThatAFullAcceptQueueNeverAnswersAreCounted) {
     clients.emplace_back(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     connect(clients.back().get(), listener.address(), listener.size());
   }
-  poll(nullptr, 0, 1500);  // a SYN that waits for less than the reply timeout may be answered yet
+  poll(nullptr, 0, 1500);  // longer than the reply timeout: until then a SYN may be answered
   uint64_t waiting = 0;
   for (const UniqueFd& client : clients) {
     pollfd ready{client.get(), POLLOUT, 0};
@@ -411,8 +413,8 @@ TEST(Live, IntervalsCloseWithoutTraffic) {
   }
 }
 
-/// Datagrams of 1,000 bytes that the kernel was given ten at a time (UDP_SEGMENT), in a namespace
-/// whose `lo` has an MTU of 1,500: the capture gets frames of ten.
+/// The kernel is given ten datagrams of 1,000 bytes at a time (UDP_SEGMENT), in a namespace whose
+/// `lo` has an MTU of 1,500. The capture gets frames of ten datagrams.
 TEST(Live, FramesOfSegmentationOffloadAreShownAsSuch) {
   std::thread([] {
     if (unshare(CLONE_NEWNET) != 0) {
@@ -471,7 +473,7 @@ TEST(Live, LossIsWhatTheKernelSays) {
   auto tracker = FlowTracker::open_live(live, {});
   if (!tracker.ok()) GTEST_SKIP() << tracker.error().message;
   (*tracker)->start_at(monotonic_now_ns());
-  // Nobody reads the ring: most of this cannot fit.
+  // Nobody reads the ring, and most of this does not fit.
   for (int i = 0; i < 300; ++i) swarm.ping_all();
   swarm.settle();
   (*tracker)->request_stop(monotonic_now_ns());
@@ -490,7 +492,7 @@ TEST(Live, AStopCountsAllThatWasSentBeforeItAndNothingAfter) {
   PingSwarm swarm(AF_INET, 20);
   ASSERT_TRUE(swarm.ready());
   START_CAPTURE(capture, "lo", fmt::format("udp port {}", swarm.port()));
-  // An end that lies ahead, so that packets after it cannot have been counted before it was known.
+  // The end lies ahead, so that packets after it cannot be counted before it is known.
   const int64_t end_ns = monotonic_now_ns() + 300 * kNanosPerMilli;
   capture.request_stop(end_ns);
   uint64_t before = 0;
@@ -510,7 +512,7 @@ TEST(Live, AStopCountsAllThatWasSentBeforeItAndNothingAfter) {
   EXPECT_EQ(capture.intervals().back().flows.end_ns, end_ns);
 }
 
-/// Steps until an event holds `text`, or for ten seconds; says whether it came.
+/// Steps until an event contains `text`, or for ten seconds. Returns whether it came.
 bool step_until_event(FlowTracker& tracker, const std::string& text,
                       std::vector<std::string>& events, uint64_t& gap_ns) {
   bool found = false;
@@ -538,8 +540,8 @@ TEST(Live, AGoneNamespaceIsNoErrorAndNoSpin) {
                     "ip link set tspin1 up && ip link set tspin0 up") != 0) {
       GTEST_SKIP() << "cannot make a veth pair with ip(8)";
     }
-    // A second namespace, deleted under a capture of an interface that was moved into it: the
-    // kernel takes the interface away with it.
+    // The captured interface is moved into a second namespace, which is then deleted. The kernel
+    // deletes the interface with it.
     LiveOptions live;
     live.interface = "tspin0";
     live.interval_ns = 100 * kNanosPerMilli;
@@ -548,7 +550,7 @@ TEST(Live, AGoneNamespaceIsNoErrorAndNoSpin) {
     (*tracker)->start_at(monotonic_now_ns());
     std::vector<std::string> events;
     uint64_t gap_ns = 0;
-    // A process in a namespace of its own is given the interface, and ends: nobody is left there.
+    // A process in its own namespace is given the interface, and ends. The namespace goes with it.
     ASSERT_EQ(std::system("unshare -n sleep 5 & child=$!; sleep 0.2; "
                           "ip link set tspin0 netns $child; kill $child; wait $child 2>/dev/null; "
                           "true"),
@@ -582,7 +584,7 @@ TEST(Live, RefusesWhatItCannotOpen) {
 
 TEST(Live, AFaultyInterfaceIsAnEventAndAGap) {
   std::thread([] {
-    // A network namespace of this thread's own: commands it starts live in it too.
+    // This thread gets its own network namespace. The commands that it starts are in it too.
     if (unshare(CLONE_NEWNET) != 0) {
       GTEST_SKIP() << "cannot make a network namespace: " << std::strerror(errno);
     }
@@ -610,7 +612,7 @@ TEST(Live, AFaultyInterfaceIsAnEventAndAGap) {
     ASSERT_EQ(run("ip link del tspin0"), 0);
     EXPECT_TRUE(step_until_event(**tracker, "tspin0 is gone", events, gap_ns))
         << testing::PrintToString(events);
-    // Away: it waits, it does not spin.
+    // While the interface is away, the tracker waits and does not spin.
     int steps = 0;
     const int64_t until_ns = monotonic_now_ns() + kNanosPerSecond;
     for (; monotonic_now_ns() < until_ns; ++steps) {
@@ -627,7 +629,7 @@ TEST(Live, AFaultyInterfaceIsAnEventAndAGap) {
                   "ip link set tspin7 up"),
               0);
     EXPECT_TRUE(step_until_event(**tracker, "tspin7", events, gap_ns));
-    // A few events, each said once.
+    // Only a few events: each is reported once.
     EXPECT_LT(events.size(), 16u) << testing::PrintToString(events);
 
     (*tracker)->request_stop(monotonic_now_ns());
@@ -639,7 +641,7 @@ TEST(Live, AFaultyInterfaceIsAnEventAndAGap) {
   }).join();
 }
 
-/// A thread in a network namespace of its own, which stays until the owner lets it go.
+/// A thread in its own network namespace. Both live as long as the object.
 class NetworkNamespace {
  public:
   NetworkNamespace() : thread_([this] { run(); }) { made_.acquire(); }
@@ -726,7 +728,8 @@ TEST(Live, APacketOverABridgeCountsOnceOnAny) {
   constexpr int kPings = 50;
   int pongs = 0;
   for (int i = 0; i < kPings; ++i) {
-    // To the byte the same each time: only the interface tells a repeat from a sighting.
+    // The bytes are the same each time, so only the interface tells a repeat from a second
+    // sighting.
     char bytes[8] = "ping";
     ASSERT_EQ(sendto(from.get(), bytes, 4, 0, reinterpret_cast<sockaddr*>(&target), sizeof target),
               4);

@@ -1,4 +1,4 @@
-// An array takes memory little ahead of its use, and on huge pages once it is long.
+// An array takes only little memory ahead of its use, and takes huge pages once it is long.
 #include "capture/flows/mapped_array.h"
 
 #include <cstdio>
@@ -10,7 +10,7 @@
 namespace topspin {
 namespace {
 
-/// A field of smaps, of the mappings that overlap the memory.
+/// The sum of a field of smaps over the mappings that overlap the memory.
 uint64_t mapped_bytes(const void* memory, size_t bytes, const std::string& field) {
   const auto begin = reinterpret_cast<uintptr_t>(memory);
   std::ifstream in("/proc/self/smaps");

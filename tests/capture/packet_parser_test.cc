@@ -1,4 +1,4 @@
-// The parser on packets made by hand, one layer at a time, and on every shorter version of each.
+// The parser on packets made by hand, one layer at a time, and on every truncation of each.
 #include "capture/packet/packet_parser.h"
 
 #include <string>
@@ -42,7 +42,7 @@ Octets ipv6(int next, const Octets& payload, bool jumbo = false) {
 Octets ethernet(unsigned type, const Octets& payload) { return zeros(12) + be16(type) + payload; }
 
 ParsedPacket parse(LinkType link, const Octets& bytes, KeyMode mode = KeyMode::kOuter) {
-  // Exactly as large as it is, so that ASan sees a byte too far.
+  // The copy has exactly this size, so that ASan sees a read beyond it.
   const std::vector<uint8_t> copy(bytes.begin(), bytes.end());
   return parse_packet(
       link, mode,
@@ -178,7 +178,7 @@ TEST(Parser, EveryLinkTypeReachesTheSameFlow) {
     const ParsedPacket p = parse(c.link, c.bytes);
     expect_flow(p, kProtocolUdp, 5, 6, c.version);
     EXPECT_EQ(p.payload_bytes, 4u);
-    // Cut anywhere, it reads nothing beyond, and without its ports it is in no flow.
+    // Wherever the packet is cut, nothing beyond is read. Without its ports it is in no flow.
     for (size_t n = 0; n < c.bytes.size(); ++n) {
       for (const KeyMode mode : {KeyMode::kOuter, KeyMode::kInner, KeyMode::kVlan}) {
         const ParsedPacket cut = parse(c.link, c.bytes.substr(0, n), mode);
@@ -197,7 +197,7 @@ TEST(Parser, BothDirectionsHaveOneKey) {
   const ParsedPacket reply = parse(LinkType::kRaw, back);
   EXPECT_TRUE(there.key == reply.key);
   EXPECT_NE(there.from_low, reply.from_low);
-  // Equal addresses: the ports alone order them.
+  // With equal addresses, the ports alone give the order.
   Octets self = ipv4(17, udp(9, 8)), self_back = ipv4(17, udp(8, 9));
   self[19] = self[15];
   self_back[19] = self_back[15];
@@ -207,7 +207,7 @@ TEST(Parser, BothDirectionsHaveOneKey) {
 }
 
 TEST(Parser, Ipv4Lengths) {
-  // Options; padding behind the total length; total length 0 of segmentation offload.
+  // Options, padding after the total length, and the total length 0 of segmentation offload.
   expect_flow(parse(LinkType::kRaw, ipv4(17, udp(5, 6), zeros(8))), kProtocolUdp, 5, 6);
   const ParsedPacket padded = parse(LinkType::kRaw, ipv4(6, tcp(5, 6, 0x18)) + zeros(6));
   expect_flow(padded, kProtocolTcp, 5, 6);
@@ -309,7 +309,7 @@ TEST(Parser, InnerKeysFollowTunnels) {
       parse(LinkType::kRaw, c.bytes.substr(0, n), KeyMode::kInner);
     }
   }
-  // What cannot be read inside leaves the outer flow.
+  // If the inside cannot be read, the outer flow counts.
   expect_flow(parse(LinkType::kRaw, ipv4(17, udp(40'000, 4789, zeros(40))), KeyMode::kInner),
               kProtocolUdp, 40'000, 4789);
   const Octets other = raw("\x08\0\0\1\0\0\7\0") + ethernet(0x0800, inner);
@@ -338,8 +338,8 @@ TEST(Parser, VlanTagsAreInTheKeyOnRequest) {
             (std::array<uint16_t, 2>{0xabc, 0x123}));
 }
 
-/// Every byte of the headers set to every value, every length captured: what the shortcut takes it
-/// must read as the parser does, and what it cannot it must leave to it.
+/// Every byte of the headers is set to every value, and every length is captured. The shortcut must
+/// read what it accepts as the parser does, and leave the rest to the parser.
 TEST(Shortcut, SaysWhatTheParserSays) {
   const std::vector<Octets> packets = {
       ethernet(0x0800, ipv4(17, udp(53, 1000))),
@@ -355,7 +355,7 @@ TEST(Shortcut, SaysWhatTheParserSays) {
     const PacketView view{7, copy.data(), static_cast<uint32_t>(copy.size()), length};
     for (const KeyMode mode : {KeyMode::kOuter, KeyMode::kInner, KeyMode::kVlan}) {
       ParsedPacket fast, general;
-      fast.datagram_id = 99;  // what stood there before must not shine through
+      fast.datagram_id = 99;  // old contents must be overwritten
       fast.first_fragment = fast.later_fragment = true;
       fast.key.vlan = {1, 2, 3};
       parse_packet(LinkType::kEthernet, mode, view, fast);
@@ -377,7 +377,7 @@ TEST(Shortcut, SaysWhatTheParserSays) {
         compare(changed, static_cast<uint32_t>(changed.size()));
       }
     }
-    // Ends alike but for one address or port, in both orders.
+    // Ends that differ in one address or port only, in both orders.
     for (int value = 0; value < 256; ++value) {
       Octets changed = packet;
       changed[14 + 12] = changed[14 + 16] = static_cast<char>(value);

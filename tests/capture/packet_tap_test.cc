@@ -1,5 +1,5 @@
-// Copies of one flow's packets: only of that flow, bounded, the oldest dropped and counted, and the
-// counts the same with and without it.
+// Copies of one flow's packets: they are only of that flow and bounded, and the oldest are dropped
+// and counted. The tap does not change any counts.
 #include "capture/packet/packet_tap.h"
 
 #include <gtest/gtest.h>

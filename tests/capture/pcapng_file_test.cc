@@ -154,7 +154,7 @@ TEST(Pcapng, SectionsOfBothByteOrders) {
   w.simple_packet(ethernet(udp(4)));
   const ReadFile all = read(w.bytes);
   EXPECT_EQ(all.error, "");
-  // A simple packet has no stamp: it came no earlier than the one before.
+  // A simple packet has no stamp. It gets that of the packet before.
   EXPECT_EQ(all.packets, (Packets{{1000, 1}, {2000, 2}, {3000, 3}, {3000, 4}}));
 }
 

@@ -1,4 +1,4 @@
-// One packet on several interfaces counts once; one that was sent again counts again.
+// A packet on several interfaces counts once. A packet that was sent again counts again.
 #include "capture/flows/seen_twice.h"
 
 #include <string>
@@ -72,7 +72,7 @@ TEST(SeenTwice, APacketOnVethBridgeAndVethIsOne) {
 
 TEST(SeenTwice, WhatIsSentAgainComesOnTheSameInterface) {
   Sightings seen;
-  // To the byte the same packet, over and over, each on two interfaces; also two in one burst.
+  // The same bytes again and again, each time on two interfaces; also twice in one burst.
   for (int64_t at = 0; at < 40; ++at) {
     EXPECT_FALSE(seen.cooked2(at * 20 * kMs, 3, kToOthers, Ip{}.tcp())) << at;
     EXPECT_TRUE(seen.cooked2(at * 20 * kMs + 1000, 4, kFromUs, Ip{}.tcp())) << at;
@@ -82,7 +82,7 @@ TEST(SeenTwice, WhatIsSentAgainComesOnTheSameInterface) {
   EXPECT_FALSE(seen.cooked2(0, 3, kToOthers, burst.tcp()));
   EXPECT_TRUE(seen.cooked2(0, 4, kFromUs, burst.tcp()));
   EXPECT_TRUE(seen.cooked2(0, 4, kFromUs, burst.tcp()));
-  EXPECT_FALSE(seen.cooked2(0, 4, kFromUs, burst.tcp()));  // one more than the first has shown
+  EXPECT_FALSE(seen.cooked2(0, 4, kFromUs, burst.tcp()));  // one more than interface 3 had
 }
 
 TEST(SeenTwice, ARepeatAfterExactlyTheWindowIsNoSighting) {
@@ -110,7 +110,7 @@ TEST(SeenTwice, ARouterRewritesTtlAndChecksums) {
   Sightings seen;
   EXPECT_FALSE(seen.cooked2(0, 3, kToUs, Ip{.ttl = 64, .checksum = 1}.tcp()));
   EXPECT_TRUE(seen.cooked2(0, 4, kFromUs, Ip{.ttl = 63, .checksum = 2}.tcp()));
-  EXPECT_TRUE(seen.cooked2(0, 3, kFromUs, Ip{.ttl = 62}.tcp()));  // and back the way it came
+  EXPECT_TRUE(seen.cooked2(0, 3, kFromUs, Ip{.ttl = 62}.tcp()));  // and back on the same path
 }
 
 TEST(SeenTwice, ATagAndPaddingAreNotThePacket) {

@@ -1,5 +1,5 @@
-// Files read with several threads: the same answers as with one, to the last number, whatever the
-// file holds and wherever it breaks off; and an end that waits for nobody.
+// Files read with several threads give exactly the same numbers as with one, whatever the file
+// contains and wherever it is cut. Ending never waits for input.
 #include <cstdio>
 #include <random>
 #include <string>
@@ -18,16 +18,16 @@
 namespace topspin {
 namespace {
 
-std::string bytes_of(uint64_t value, int bytes) {  // as the network has them
+std::string bytes_of(uint64_t value, int bytes) {  // in network order
   std::string out;
   for (int i = bytes - 1; i >= 0; --i) out += static_cast<char>(value >> (8 * i));
   return out;
 }
 std::string host_word(uint32_t v) { return {reinterpret_cast<const char*>(&v), 4}; }
 
-/// Random traffic on two interfaces, of which one shows some of the packets of the other again:
-/// clients that ask servers over UDP and TCP, connections that open and end, fragments, nonsense,
-/// and a clock that goes back a little, is set back, and jumps ahead. Repeatable.
+/// Random traffic on two interfaces, the second of which repeats some packets of the first. Clients
+/// send requests over UDP and TCP, connections open and end, there are fragments and nonsense, and
+/// the clock goes back a little, is set back, and jumps ahead. The same seed gives the same bytes.
 class RandomCapture {
  public:
   explicit RandomCapture(uint32_t seed, uint32_t clients) : random_(seed), clients_(clients) {
@@ -120,7 +120,7 @@ TEST(Threads, ChangeNothingInTheAnswers) {
   }
 }
 
-/// What the test above compares is there to be compared.
+/// The random captures contain what the test above is meant to compare.
 TEST(Threads, MeetAllThatAFileCanHold) {
   const test::ScratchFile scratch(RandomCapture(1, 9000).packets(12'000));
   FileOptions file;
@@ -195,10 +195,10 @@ TEST(Threads, EndWhenTheyAreToldTo) {
 
   const auto never_stepped = open_with_threads(scratch.path());
   const auto left = open_with_threads(scratch.path());
-  ASSERT_TRUE(left->step(sink).ok());  // and the rest is left alone
+  ASSERT_TRUE(left->step(sink).ok());  // the rest is never read
 }
 
-/// A pipe that holds so many random packets, and stays open.
+/// A pipe that holds `packets` random packets, and stays open.
 class OpenPipe {
  public:
   explicit OpenPipe(int packets) {
@@ -231,7 +231,7 @@ TEST(Threads, AreToldToStopWhileTheyWaitForAPipe) {
 }
 
 TEST(Threads, AreLeftWhileTheyWaitForAPipe) {
-  const OpenPipe open_pipe(5000);  // more than is read at once
+  const OpenPipe open_pipe(5000);  // more than one read takes
   const auto tracker = open_with_threads(open_pipe.path());
   ASSERT_TRUE(tracker->step([](ClosedInterval&&) {}).ok());
   EXPECT_GT(tracker->link_type().size(), 0u);

@@ -1,4 +1,4 @@
-// The times in which tests of the capture speak.
+// The units and the start time that tests of the capture share.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// All that a capture file says to a reader, and what differs between two readings of it.
+// Everything that reading a capture file gives, and the differences between two readings.
 #pragma once
 
 #include <optional>
@@ -70,7 +70,7 @@ inline std::string differences(const std::vector<FlowRow>& a, const std::vector<
   return "";
 }
 
-/// What differs, in words; empty: nothing.
+/// The differences, in words; empty: none.
 inline std::string differences(const WholeReading& a, const WholeReading& b) {
   std::string out;
   if (a.error != b.error) out += " error: \"" + a.error + "\" and \"" + b.error + "\"";
@@ -94,7 +94,7 @@ inline std::string differences(const WholeReading& a, const WholeReading& b) {
   return out;
 }
 
-/// What threads change in the answers; empty: nothing.
+/// What a reading with several threads changes; empty: nothing.
 inline std::string differences_by_threads(FileOptions file, const FlowTableOptions& table = {}) {
   file.seed = 7;
   const WholeReading alone = read_whole(file, table);
