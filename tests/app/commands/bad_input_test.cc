@@ -1,5 +1,5 @@
-// Bad input: one clear sentence on standard error, the exit code of the design, nothing half
-// written.
+// Bad input gives one clear sentence on standard error and the documented exit code, and leaves
+// nothing half written.
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -15,7 +15,7 @@
 namespace topspin::test {
 namespace {
 
-/// One line that starts with our name, says `part`, and has nothing that steers a terminal.
+/// The refusal is one line that starts with our name, contains `part`, and has no escape sequence.
 void expect_refusal(const Outcome& run, int code, const std::string& part) {
   EXPECT_EQ(run.exit_code, code) << run.err;
   EXPECT_TRUE(run.err.starts_with("topspin: ")) << run.err;
@@ -61,10 +61,10 @@ TEST(BadInput, AFileWithoutAnEndIsRefused) {
   expect_refusal(topspin({"gate", "--config", zero, "a", "b"}), 5, "it is a device");
   expect_refusal(topspin({"compare", "--samples", zero, zero}), 5, "it is a device");
   expect_refusal(topspin({"gate", "--history", "--series", zero}), 5, "it is a device");
-  // A pipe may be a plan; one that does not end is none.
+  // A plan may come from a pipe, but not from one that never ends.
   expect_refusal(test::run({"sh", "-c", "yes | " + topspin_binary() + " run --check /dev/stdin"}),
                  2, "it is larger than 1 MiB");
-  // Sparse: no disk is filled.
+  // A sparse file, which fills no disk.
   std::ofstream(dir.file("big.csv")) << "x\n";
   std::filesystem::resize_file(dir.file("big.csv"), size_t{65} << 20);
   expect_refusal(topspin({"gate", "--history", "--series", dir.file("big.csv")}), 5,
@@ -113,7 +113,7 @@ TEST(BadInput, AMisspeltWordIsNamedWithWhatItWasMeantToBe) {
   expect_refusal(topspin({"record", "--probe", "schedulr=proc"}), 2, "did you mean scheduler?");
   expect_refusal(topspin({"export", "--format", "csv", "--table", "thraeds"}), 2,
                  "did you mean threads?");
-  // What is near nothing is only named.
+  // An unknown word that resembles no known one gets no suggestion.
   expect_refusal(topspin({"record", "--bogus"}), 2, "no option --bogus; see topspin help record");
   expect_refusal(topspin({"list", "foo"}), 2, "list does not take the word \"foo\"");
 }
@@ -128,7 +128,7 @@ TEST(BadInput, AValueThatIsMissingOrNoNumberIsNamedWithWhatIsWanted) {
 }
 
 TEST(BadInput, OptionsOfALoadMayStandBeforeIt) {
-  // The one that is wrong is named, so those before the workload were read.
+  // The error is about the option after the workload, so those before it were read.
   for (const std::vector<std::string>& words : {std::vector<std::string>{"load", "-q", "http"},
                                                 {"load", "--format", "json", "http"},
                                                 {"load", "--format=json", "-q", "http"}}) {
@@ -176,7 +176,7 @@ TEST(BadInput, AFilterFileIsBoundedAndNotPrinted) {
   expect_refusal(topspin({"read", dir.file("a.pcap"), "-F", "/dev/zero"}), 2, "64 KiB");
 }
 
-/// A result that cannot be written is an output error, also where the error cannot be told.
+/// A result that cannot be written is an output error, even if the error cannot be printed.
 TEST(BadInput, AFullStandardOutputIs5) {
   TempDir dir;
   PcapWriter writer;

@@ -1,4 +1,4 @@
-// The help of every command: it fits a terminal, is grouped, and its examples are its own.
+// The help of every command fits a terminal, is grouped, and has examples of its own command.
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
@@ -67,7 +67,7 @@ TEST(Help, EveryExampleIsOfItsCommand) {
     size_t count = 0;
     while (std::getline(lines, line) && line.starts_with("  ")) {
       ++count;
-      if (line.starts_with("    ")) continue;                                   // goes on
+      if (line.starts_with("    ")) continue;  // continues the line before
       if (words.back() == "live" && line.starts_with("  topspin -")) continue;  // the default
       EXPECT_NE(line.find(words.back()), std::string::npos) << words.back() << ":" << line;
     }
@@ -125,7 +125,7 @@ TEST(Help, AMisspeltWordOfAChoiceIsNamedWithWhatItWasMeantToBe) {
               HasSubstr("did you mean cpu_ns_per_flow?"));
 }
 
-/// The completion is written from the help, too.
+/// The completion is generated from the help.
 TEST(Completion, KnowsCommandsWorkloadsAndTheirOptions) {
   if (std::system("command -v bash >/dev/null 2>&1") != 0) GTEST_SKIP() << "bash is not installed";
   const auto completed = [](const std::string& words) {
@@ -145,7 +145,7 @@ TEST(Completion, KnowsCommandsWorkloadsAndTheirOptions) {
   EXPECT_EQ(completed("report last"), "\n") << "bash then completes names of files";
 }
 
-/// Manual pages are written from the help when the program is built.
+/// The build generates the manual pages from the help.
 TEST(ManualPages, AreThereForEveryCommandAndHaveItsOptions) {
   const bool has_groff = std::system("command -v groff >/dev/null 2>&1") == 0;
   for (const auto& words : kCommands) {

@@ -1,5 +1,5 @@
-// `-o FILE` of report and export: whole or not at all, never through a planted link, and a name
-// that promises another format is refused. The real binary.
+// `-o FILE` of report and export, with the real binary: the file is written whole or not at all,
+// and never through a planted link. A name that promises another format is refused.
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -42,7 +42,7 @@ class OutputFile : public testing::TestWithParam<std::vector<std::string>> {
   }
   Outcome write_to(const std::string& output) const { return test::run(command(output)); }
 
-  /// In a mount namespace of its own, after `setup` (a shell's words); nullopt: not allowed here.
+  /// Runs in its own mount namespace, after the shell command `setup`; nullopt: not allowed here.
   std::optional<Outcome> write_behind_mount(const std::string& setup,
                                             const std::string& output) const {
     if (geteuid() != 0) return std::nullopt;
@@ -57,7 +57,7 @@ class OutputFile : public testing::TestWithParam<std::vector<std::string>> {
     for (const std::string& word : command(output)) words.push_back(word);
     return test::run(words);
   }
-  /// Nothing half written stands beside the file.
+  /// How many files there are, to show that nothing half written is left beside the output.
   size_t files() const {
     size_t count = 0;
     for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(dir_.path()))
@@ -168,7 +168,7 @@ TEST_P(OutputFile, AFileThatIsMountedIsWrittenInPlace) {
 TEST_P(OutputFile, AFullDiskIs5AndLeavesNothingHalfWritten) {
   const std::string mount = dir_.file("mount");
   std::filesystem::create_directory(mount);
-  // One block for the old file, and none for a new one.
+  // There is one block for the old file, and none for a new one.
   const auto run = write_behind_mount(
       "mount -t tmpfs -o size=4k none " + mount + " && echo old > " + mount + "/out",
       mount + "/out");

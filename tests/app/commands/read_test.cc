@@ -17,8 +17,9 @@ using Json = nlohmann::json;
 constexpr int64_t kSecond = 1'000'000'000;
 constexpr int64_t kStart = 1'700'000'000 * kSecond;
 
-/// `clients` clients that ping once a second for `seconds`; a reply takes 250 us; client 0 misses
-/// its third ping, client 1's fourth ping is 5 ms late, client 2's last ping is not answered.
+/// `clients` clients ping once per second for `seconds`. A reply takes 250 us. Client 0 misses its
+/// third ping, client 1's fourth ping is 5 ms late, and client 2's third ping from the end is not
+/// answered.
 void write_pingpong(const std::string& path, int clients, int seconds) {
   PcapWriter writer;
   for (int s = 0; s < seconds; ++s) {
@@ -47,7 +48,7 @@ TEST(Read, StopsAfterSoManyPacketsOfTheFilter) {
   EXPECT_EQ(packets({"-c", "7"}), 7);
   EXPECT_EQ(packets({"-c", "7", "udp", "dst", "port", "8888"}), 7);
   EXPECT_EQ(packets({"-c", "100000"}), packets({}));
-  // What is broken behind them is not looked at.
+  // What is broken after these packets is not read.
   const auto size = std::filesystem::file_size(dir.file("a.pcap"));
   std::filesystem::resize_file(dir.file("a.pcap"), size - 3);
   EXPECT_EQ(packets({"-c", "1"}), 1);
@@ -79,7 +80,7 @@ TEST(Read, AnswersWithTheNamesThatProgramsRelyOn) {
   EXPECT_EQ(json["missed_ticks"], 1);
   EXPECT_EQ(json["requests"], 10 * 8 - 1);
   EXPECT_EQ(json["unanswered"], 1);
-  // The request without a reply is among them, as the timeout.
+  // The request without a reply is included, with the timeout as its latency.
   EXPECT_EQ(json["reply_latency_ns"]["count"], 10 * 8 - 1);
   EXPECT_EQ(json["reply_latency_ns"]["min"], 250'000);
   EXPECT_EQ(json["reply_latency_ns"]["max"], 1'000'000'000);
@@ -146,7 +147,7 @@ TEST(Read, ATruncatedFileReportsThePartReadAndTheError) {
   EXPECT_EQ(json["complete"], false);
   EXPECT_TRUE(json["error"].is_string());
   EXPECT_EQ(json["packets"],
-            2 * (4 * 3 - 1) - 1 - 1);  // a ping missed, one not answered, a packet cut
+            2 * (4 * 3 - 1) - 1 - 1);  // one ping missed, one not answered, one packet cut
   EXPECT_FALSE(run.err.empty());
 }
 

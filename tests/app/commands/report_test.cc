@@ -1,4 +1,4 @@
-// The shape of `list` and `report`: names that programs rely on.
+// The names in the JSON of `list` and `report` that programs rely on.
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 

@@ -1,4 +1,4 @@
-// What `topspin run` prints of names that others chose.
+// How `topspin run` prints names that others chose.
 #include "app/commands/run_output.h"
 
 #include <sstream>
@@ -46,7 +46,7 @@ std::string text_of(bool markdown) {
   return markdown ? document_markdown(document, kStepSummaryBytes) : document_text(document);
 }
 
-/// The three words mean here what they mean in list, reports and the gate.
+/// The three terms have the same meaning as in list, reports and the gate.
 TEST(RunOutput, CompleteUsableAndMayBeJudgedAreThreeThings) {
   Plan plan;
   plan.subjects.resize(1);
@@ -107,7 +107,7 @@ TEST(RunOutput, HostileNamesAreNoMarkupInMarkdown) {
     } else {
       columns = 0;  // of the next table
     }
-    if (line.starts_with("    ")) {  // code, if what stands before it is code or an empty line
+    if (line.starts_with("    ")) {  // code, if the line before it is code or empty
       EXPECT_TRUE(before.empty() || before.starts_with("    ")) << line;
     } else {
       EXPECT_THAT(line, Not(HasSubstr("<img")));

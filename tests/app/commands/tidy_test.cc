@@ -1,4 +1,4 @@
-// `list`, `rm` and `label`: which runs are shown, removed and labelled, and how they are named.
+// `list`, `rm` and `label`: which runs are shown, removed and labelled, and how runs are named.
 #include <filesystem>
 #include <regex>
 #include <sstream>
@@ -27,7 +27,8 @@ std::string repeated(const std::string& text, int times) {
   return all;
 }
 
-/// In cells of a terminal: of what the tests write, 漢 alone takes two.
+/// The width of the widest line in terminal cells. Of what the tests write, only 漢 takes two
+/// cells.
 size_t widest_line(const std::string& text) {
   size_t widest = 0;
   std::istringstream lines(text);
@@ -46,7 +47,7 @@ size_t widest_line(const std::string& text) {
 
 class Tidy : public testing::Test {
  protected:
-  /// Four runs: n=0 to n=3.
+  /// Makes four runs: n=0 to n=3.
   void SetUp() override {
     five_pings().save(dir_.file("a.pcap"));
     for (int i = 0; i < 4; ++i) {
@@ -159,7 +160,7 @@ TEST_F(Tidy, RemovesRunsAndKeepsTheNumbersOfOthers) {
   EXPECT_THAT(with_db({"report"}).err, HasSubstr("holds no run yet"));
 }
 
-/// What a person at a terminal is asked, and what their answer does.
+/// What a user at a terminal is asked, and what the answer does.
 TEST_F(Tidy, AsksAtATerminal) {
   const auto answer = [&](const char* text) {
     int terminal = -1;

@@ -58,7 +58,7 @@ TEST(Child, HasNoCapabilitiesThatWereHandedToUs) {
   const std::string file = dir.file("status");
   const pid_t recorder = fork();
   if (recorder == 0) {
-    // As a service manager starts a program with AmbientCapabilities=CAP_NET_RAW.
+    // Like a service manager that starts a program with AmbientCapabilities=CAP_NET_RAW.
     __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
     std::array<__user_cap_data_struct, 2> data{};
     syscall(SYS_capget, &header, data.data());
@@ -96,7 +96,7 @@ TEST(Child, EndsWhenItsRecorderIsKilled) {
   ASSERT_EQ(read(ends[0], &child, sizeof child), static_cast<ssize_t>(sizeof child));
   kill(recorder, SIGKILL);
   waitpid(recorder, nullptr, 0);
-  // Its new parent waits for it, or nobody does: gone, or a zombie.
+  // The child is gone if its new parent waits for it, and a zombie if nobody does.
   const auto lives = [&] {
     std::ifstream stat("/proc/" + std::to_string(child) + "/stat");
     std::string text;
@@ -125,7 +125,7 @@ TEST(Child, WhatCannotBeExecutedIsWrongUsage) {
   EXPECT_FALSE(Child::prepare({"/etc/passwd"}, std::nullopt).ok());
   EXPECT_FALSE(Child::prepare({"/"}, std::nullopt).ok());
 
-  test::TempDir dir;  // executable, yet cannot be executed: found out by exec alone
+  test::TempDir dir;  // marked executable, but exec fails; only exec can find out
   const std::string path = dir.file("script");
   std::ofstream(path) << "#!/no/such/interpreter\n";
   chmod(path.c_str(), 0755);

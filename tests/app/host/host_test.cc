@@ -1,4 +1,4 @@
-// What git says of a directory, and what the host is.
+// What git says about a directory, and the properties of the host.
 #include "app/host/host.h"
 
 #include <fstream>
@@ -27,7 +27,7 @@ class Git : public testing::Test {
     setenv("GIT_CONFIG_SYSTEM", "/dev/null", 1);
   }
 
-  /// Runs git in the directory; what it printed, without the last line end.
+  /// Runs git in the directory. Returns the first line that it printed.
   std::string git(std::vector<std::string> words) const {
     words.insert(words.begin(), {"git", "-C", path(), "-c", "user.email=a@b.example", "-c",
                                  "user.name=n", "-c", "protocol.file.allow=always"});
@@ -43,7 +43,7 @@ class Git : public testing::Test {
     git({"add", "file"});
     git({"commit", "-q", "-m", "one"});
   }
-  /// A submodule in "module", with a file "a", of a repository of its own.
+  /// Adds a submodule "module" with a file "a", from its own repository.
   void add_submodule() {
     const std::string origin = origin_.path().string();
     ASSERT_EQ(test::run({"sh", "-c",
@@ -93,7 +93,7 @@ TEST_F(Git, KnowsLinkedWorkTrees) {
 TEST_F(Git, AModifiedTreeIsNotTakenForItsCommit) {
   start();
   write_file(dir_.path() / "untracked", "x");
-  EXPECT_EQ(info().dirty, false);  // git does not know the file: the commit's own are as they were
+  EXPECT_EQ(info().dirty, false);  // the file is not tracked, and those that are have not changed
   write_file(dir_.path() / "file", "two\n");
   EXPECT_EQ(info().dirty, true);
   git({"add", "file"});
@@ -126,7 +126,7 @@ TEST_F(Git, AFileThatGitIsToldNotToLookAtLeavesTheChangesUnknown) {
     git({"checkout", "-q", "file"});
     EXPECT_EQ(info().dirty, false) << bit;
   }
-  // What a sparse checkout leaves out is not hidden: it is not there.
+  // A file that a sparse checkout leaves out is no hidden change: it is not there.
   git({"update-index", "--skip-worktree", "file"});
   std::filesystem::remove(dir_.path() / "file");
   EXPECT_EQ(info().dirty, false);
@@ -160,7 +160,7 @@ TEST_F(Git, AConfigurationThatLooksLessCloselyHidesNoChange) {
   const auto stamp = std::filesystem::file_time_type::clock::now() - std::chrono::hours(1);
   std::filesystem::last_write_time(dir_.path() / "file", stamp);
   git({"update-index", "--refresh"});
-  // git compares the seconds of a file's change alone, so the next change is in another one.
+  // git compares only the seconds of the change time, so the next change is in another second.
   const auto changed_at = [&] {
     struct stat status {};
     stat((dir_.path() / "file").c_str(), &status);
@@ -187,7 +187,7 @@ TEST_F(Git, ARepositoryThatHangsGitIsGivenUp) {
   start();
   std::filesystem::remove(dir_.path() / ".git/HEAD");
   ASSERT_EQ(mkfifo((dir_.path() / ".git/HEAD").c_str(), 0644), 0);
-  EXPECT_EQ(info().commit, "");  // that this line is reached is the test
+  EXPECT_EQ(info().commit, "");  // the test is that this returns
   std::filesystem::remove(dir_.path() / ".git/HEAD");
   std::filesystem::create_symlink("/dev/zero", dir_.path() / ".git/HEAD");
   EXPECT_EQ(info().commit, "");

@@ -26,7 +26,7 @@ struct OutletPipe {
     write_end.reset(ends[1]);
     fcntl(write_end.get(), F_SETFL, flags);
   }
-  /// All that is in it now.
+  /// Reads everything that is in it now.
   std::string drain() const {
     fcntl(read_end.get(), F_SETFL, O_NONBLOCK);
     std::string text;
@@ -36,7 +36,7 @@ struct OutletPipe {
       text.append(buffer.data(), static_cast<size_t>(n));
     return text;
   }
-  /// Until not a byte more fits.
+  /// Writes until not one more byte fits.
   void fill() const {
     const int flags = fcntl(write_end.get(), F_GETFL);
     fcntl(write_end.get(), F_SETFL, O_NONBLOCK);
@@ -93,13 +93,13 @@ TEST(Outlet, IsSilentOnceItsReaderIsGoneOrItsDiskIsFull) {
   EXPECT_TRUE(closed.silenced());
 }
 
-/// Writes to a terminal that nobody reads, which is root's alone, as another user. Returns what
-/// happened; does not return if a write waits for a reader.
+/// As another user, writes to a terminal that nobody reads and that belongs to root. Returns what
+/// happened. Does not return if a write waits for a reader.
 std::string write_to_anothers_terminal(bool controlling) {
   const UniqueFd reader(posix_openpt(O_RDWR | O_NOCTTY));
   if (!reader || grantpt(reader.get()) != 0 || unlockpt(reader.get()) != 0) return "no terminal";
   setsid();
-  signal(SIGHUP, SIG_IGN);  // the reader goes when this returns
+  signal(SIGHUP, SIG_IGN);  // the reader is closed when this returns
   const UniqueFd terminal(::open(ptsname(reader.get()), O_RDWR | O_NOCTTY));
   fchmod(terminal.get(), 0600);
   if (controlling && ioctl(terminal.get(), TIOCSCTTY, 0) != 0) return "not controlling";

@@ -1,4 +1,4 @@
-// Plans: what the parser accepts, and how it says what is wrong. Pure.
+// Plans: what the parser accepts, and how it reports errors. Pure.
 #include "app/plan/plan.h"
 
 #include <algorithm>
@@ -69,7 +69,7 @@ TEST(Plan, TheExampleIsAPlanAndSaysTheDefaults) {
   EXPECT_EQ(plan.subjects[0].ready.port, 8888);
   EXPECT_TRUE(plan.subjects[0].ready.udp);
   EXPECT_EQ(plan.rules.size(), 6u);
-  // The values that stand uncommented and are not marked as examples are the defaults.
+  // Values in the example that are not commented out or marked as examples are the defaults.
   const Plan smallest = must_parse(kSmallest);
   EXPECT_EQ(plan.order, smallest.order);
   EXPECT_EQ(plan.pause_ns, smallest.pause_ns);
@@ -202,7 +202,7 @@ TEST(Plan, ATextThatNestsWithoutEndIsRefused) {
   for (int i = 0; i < 100'000; ++i) nested += "[";
   EXPECT_THAT(message_of("x = " + nested), StartsWith("p.toml:1: "));
   EXPECT_THAT(message_of(std::string(8u << 20, '#')), HasSubstr("MiB"));
-  // Just below the limit it is read, and taken apart again.
+  // A text just below the limit is read and taken apart.
   EXPECT_THAT(message_of(keys.substr(0, 2 * 4'000) + "a = 1\n"), HasSubstr("no such key"));
 }
 
@@ -288,7 +288,7 @@ TEST(Plan, SurroundingsAreLookedAtBeforeAnythingIsStarted) {
   EXPECT_THAT(command("command = [\"true\"]\ncpus = \"0,4000\"\n"),
               HasSubstr("subject.a.cpus: there is no CPU 4000"));
   EXPECT_THAT(looked_at(small + "cpus = \"4000\"\n"), HasSubstr("load.cpus: there is no CPU 4000"));
-  // What a build has still to bring is not looked for.
+  // A program that a build has yet to make is not looked for.
   EXPECT_EQ(command("command = [\"./built\"]\nbuild = \"make\"\n"), "fine");
 }
 
@@ -394,7 +394,7 @@ TEST(Ports, AreFoundInTheKernelsTables) {
       "   1: 0100007F:1F90 0100007F:22B8 01 00000000:00000000 00:00000000 00000000     0\n"
       "  garbage\n";
   EXPECT_TRUE(lists_open_port(tcp, false, 8888));
-  EXPECT_FALSE(lists_open_port(tcp, false, 8080));  // a connection, nobody listens
+  EXPECT_FALSE(lists_open_port(tcp, false, 8080));  // a connection; nobody listens
   EXPECT_FALSE(lists_open_port(tcp, true, 8888));
   EXPECT_FALSE(lists_open_port("", false, 8888));
   const std::string udp6 =

@@ -1,7 +1,7 @@
 // `topspin run` as a user runs it: real subjects, real load, live capture on lo.
 //
-// Whether a run is judged depends on how busy the machine is, and no test asserts it: what a rule
-// said of the run is asserted, and what was started and ended.
+// Whether a run may be judged depends on how busy the machine is, so no test asserts it. Tests
+// assert the verdicts of rules, and what was started and ended.
 #include <algorithm>
 #include <fstream>
 #include <sstream>
@@ -34,7 +34,7 @@ while True:
     s.sendto(b"PONG", peer)
 )";
 
-/// Answers and shuts down; with "leak" it forgets to close.
+/// Answers and shuts down. With "leak" it does not close.
 constexpr const char* kAccept = R"(
 import socket, sys
 s = socket.socket()
@@ -65,7 +65,7 @@ class Run : public testing::Test {
   void write(const std::string& name, const std::string& text) const {
     std::ofstream(dir_.file(name)) << text;
   }
-  /// A load of 20 clients, as long as a test wants to wait.
+  /// A load with these stages. `late_after` is so long that a busy machine does not invalidate it.
   std::string load(const std::string& workload, const std::string& stages,
                    const std::string& more = "") const {
     return fmt::format(
@@ -132,7 +132,7 @@ TEST_F(Run, ActiveFlowsAreExactDuringHoldAndZeroAfterRampDown) {
   EXPECT_EQ(json["seed"], 7);
   EXPECT_EQ(one["labels"]["who"], "test");
   EXPECT_EQ(one["labels"]["subject"], "echo");
-  EXPECT_FALSE(one["labels"].contains("side"));  // one subject has no other side
+  EXPECT_FALSE(one["labels"].contains("side"));  // with one subject there are no sides
   expect_nothing_is_left();
 
   const auto runs = store();
@@ -195,7 +195,7 @@ TEST_F(Run, ALeakIsCalledOneAndItsMendedTwinIsNot) {
     EXPECT_EQ(last_.exit_code, 1);
   }
   expect_nothing_is_left();
-  // The gate takes them as they are; two pairs are too few for more than that.
+  // The gate accepts these runs. Two pairs are too few to test more than that.
   const Outcome gate = topspin({"gate", "--db", db()});
   EXPECT_TRUE(gate.exit_code == 0 || gate.exit_code == 3) << gate.exit_code << gate.err;
   EXPECT_THAT(gate.out, HasSubstr("pairs")) << gate.err;
@@ -241,7 +241,7 @@ TEST_F(Run, ASubjectThatDiesMidwayIsAFailedRunAndKeepsWhatWasSeen) {
 }
 
 TEST_F(Run, ASubjectThatIgnoresSigtermIsKilledAndOneThatForksAwayIsFound) {
-  // Both at once: it forks twice into a session of its own, and nothing but SIGKILL ends it.
+  // Both at once: it forks twice into its own session, and only SIGKILL ends it.
   write("daemon.py",
         "import os, signal\n"
         "if os.fork(): os._exit(0)\n"
@@ -256,7 +256,7 @@ TEST_F(Run, ASubjectThatIgnoresSigtermIsKilledAndOneThatForksAwayIsFound) {
                "[slo]\nrules = [\"replied > 5\", \"fds > 0 during hold\"]\n");
   const Json& one = json["runs"][0];
   EXPECT_EQ(one["status"], "complete") << one["reasons"];
-  // It is observed all the same: the mark goes along with fork.
+  // It is still observed, because fork inherits the mark.
   for (const Json& rule : one["rules"]) EXPECT_EQ(rule["verdict"], "kept") << rule;
   expect_nothing_is_left();
 }
@@ -279,7 +279,7 @@ TEST_F(Run, ABuildThatIgnoresSignalsIsEndedAllTheSame) {
 
 TEST_F(Run, InAHookOfGitTheCommitBeingMadeIsLeftAlone) {
   if (test::run({"git", "--version"}).exit_code != 0) TOPSPIN_SKIP("git is not installed");
-  // A gate in the hook of a linked work tree: git tells its hook the tree and index in variables.
+  // A gate in the hook of a linked work tree. git passes the tree and the index in variables.
   write("setup.sh", R"(
 set -e
 export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null
@@ -462,7 +462,7 @@ TEST_F(Run, TwoCommitsAreBuiltSideBySideAndTheirTreesAreRemoved) {
     ASSERT_TRUE(stored.ok());
     EXPECT_EQ(stored->info.source.commit, commit_of(one["subject"] == "old" ? "main~1" : "main"));
   }
-  // A build that fails is said with what it printed, and its tree is removed too.
+  // A failed build is reported with its output, and its tree is removed too.
   const Outcome failed = test::run(
       command(subject("bad", "\"true\"", "commit = \"main\"\nbuild = \"echo oh dear; exit 9\"") +
               load("udp-pingpong", "3:3 over 1s")));

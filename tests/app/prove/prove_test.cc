@@ -1,6 +1,6 @@
-// `topspin doctor --prove`: each fault that it inflicts is measured as the server's own account has
-// it, and named first. On a host that others use, a true finding about them may stand before it:
-// then the test says so, and skips.
+// `topspin doctor --prove`: each fault that it inflicts is measured in agreement with the server's
+// own account, and named first. If others use the host, a true finding about them may come before
+// it. Then the test skips and says so.
 #include <string>
 
 #include <fmt/format.h>
@@ -22,7 +22,7 @@ class Prove : public testing::TestWithParam<const char*> {
   void SetUp() override { SKIP_WITHOUT_BPF(); }
 };
 
-/// What only a host says that others use.
+/// Whether the finding may be true of a host that others use.
 bool is_of_a_busy_host(const std::string& finding) {
   return finding == "starved_by_others" || finding == "starved_by_itself" ||
          finding == "generator_bottleneck" || finding == "replies_lost" ||
@@ -42,7 +42,7 @@ TEST_P(Prove, the_fault_is_measured_and_found_first) {
   if (finding != expected && is_of_a_busy_host(finding))
     GTEST_SKIP() << "needs a quiet host: " << fault["sentence"].get<std::string>();
   EXPECT_EQ(finding, expected) << ran.out;
-  // Where others take the CPU, stretches and sleeps last longer in the one account than the other.
+  // If others take the CPU, stretches and sleeps are longer in one account than in the other.
   if (!fault["number_is_right"].get<bool>() && fault["tolerance"].get<double>() > 0)
     GTEST_SKIP() << "needs a quiet host: " << fault["number"].dump() << " should be "
                  << fault["expected"].dump() << " and is " << fault["measured"].dump();

@@ -32,7 +32,7 @@ TEST(EventLoop, CallsTheHandlersOfReadySourcesInOrder) {
   ASSERT_EQ(write(first.write_end.get(), "a", 1), 1);
   ASSERT_TRUE(loop.wait(-1).ok());
   EXPECT_EQ(called, "1");
-  second.write_end.reset();  // its end is an event too
+  second.write_end.reset();  // the end of a stream is an event too
   ASSERT_TRUE(loop.wait(-1).ok());
   EXPECT_EQ(called, "121");
 }

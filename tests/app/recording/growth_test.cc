@@ -1,5 +1,5 @@
-// What a flow costs, when that ends and what leaks, from `topspin record` to its report: real
-// connections to a server whose cost per client is known.
+// What a flow costs, when a limit is reached and what leaks, from `topspin record` to its report.
+// Real connections go to a server whose cost per client is known.
 #include <thread>
 
 #include <arpa/inet.h>
@@ -22,7 +22,8 @@ using testing::HasSubstr;
 
 constexpr int64_t kGiB = int64_t{1} << 30;
 
-/// TCP clients of one server: connected at an even pace, each sending a byte every half second.
+/// TCP clients of one server. They connect at an even pace, and each sends a byte every half
+/// second.
 class Clients {
  public:
   explicit Clients(uint16_t port) {
@@ -84,7 +85,8 @@ class Growth : public testing::Test {
  protected:
   void SetUp() override { TOPSPIN_NEEDS_ROOT(); }
 
-  /// Ticks of a quarter second and flows active for one: every client is active all the time.
+  /// Ticks last a quarter second and flows stay active for one second, so every client is always
+  /// active.
   Process record(int64_t bytes, const char* mode) const {
     return Process({topspin_binary(), "record", "-i", "lo", "--db", dir_.file("t.db"), "--interval",
                     "250ms", "tcp", "port", std::to_string(port()), "--",
@@ -111,7 +113,7 @@ class Growth : public testing::Test {
     }
     return {};
   }
-  /// Within a share of what is expected.
+  /// The value is within a share of what is expected.
   static void expect_near(const Json& value, double expected, double share, const char* what) {
     ASSERT_TRUE(value.is_number()) << what;
     EXPECT_NEAR(value.get<double>(), expected, expected * share) << what;
@@ -166,8 +168,8 @@ TEST_F(Growth, ItsMendedTwinLeaksNothing) {
   EXPECT_EQ(metric(json, "fds")["residue"], 0);
   expect_near(json["summary"]["per_flow"]["rss_bytes"], kBytes, 0.05, "rss per flow");
   expect_near(json["summary"]["per_flow"]["fds"], 1, 0.02, "fds per flow");
-  // Each client's descriptor is a socket; so is the listening one, and epoll is none.
-  // The last tick may find the subject dying, its descriptors closed.
+  // Each client's descriptor and the listening one are sockets; epoll is not. In the last tick, the
+  // subject may be dying, with its descriptors closed.
   Json last;
   for (const Json& tick : json["ticks"]) {
     const Json& kinds = tick["fds_by_kind"];
@@ -196,7 +198,7 @@ TEST_F(Growth, EightGibAClientEndAtSixteenThousandAndTopspinSaysSoBefore) {
   const Json json = report();
   const Json room = headroom(json, "address_space");
   ASSERT_TRUE(room.is_object()) << json["summary"]["headroom"];
-  // 2^47 bytes of addresses, 2^33 a client.
+  // The address space has 2^47 bytes, and a client takes 2^33.
   expect_near(room["flows"], 16'384, 0.02, "headroom");
   EXPECT_EQ(json["summary"]["headroom"][0]["limit"], "address_space");
   expect_near(json["summary"]["per_flow"]["vsz_bytes"], 8.0 * kGiB, 0.02, "vsz per flow");

@@ -1,5 +1,5 @@
-// --runtime, from the command line to the report: a program that starts after topspin has given up
-// its privileges, also as another user.
+// --runtime, from the command line to the report, for a program that starts after topspin has given
+// up its privileges, also as another user.
 #include <filesystem>
 #include <fstream>
 
@@ -23,7 +23,7 @@ class InsideARuntime : public testing::Test {
     TOPSPIN_NEEDS_ROOT();
     if (!std::filesystem::exists(kPython)) TOPSPIN_SKIP("the system has no python3");
     std::filesystem::permissions(dir_.path(), std::filesystem::perms::all);
-    // It collects until it has been seen to, at least 20 times.
+    // It collects about every 20 ms for 3 s.
     std::ofstream(dir_.file("subject.py")) << "import gc, time\nend = time.monotonic() + 3\n"
                                               "while time.monotonic() < end:\n"
                                               "    gc.collect(); time.sleep(0.02)\n";

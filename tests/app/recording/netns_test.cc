@@ -34,8 +34,8 @@ class OtherNamespace : public testing::Test {
   TempDir dir_;
 };
 
-/// A UDP echo server and its client on the namespace's own lo: 20 exchanges a second. It is process
-/// 1 of a pid namespace of its own.
+/// A UDP echo server and its client in one process, on the lo of their namespace: 20 exchanges per
+/// second. The process is number 1 of its own pid namespace.
 std::vector<std::string> echo_in_a_namespace(const std::string& ready) {
   return {"unshare",
           "--net",
@@ -63,7 +63,7 @@ std::vector<std::string> echo_in_a_namespace(const std::string& ready) {
               "'"};
 }
 
-/// The one child of a process, once it is there.
+/// Waits for the only child of a process. 0: there is none.
 int child_of(pid_t parent) {
   for (int tries = 0; tries < 2'000; ++tries) {
     std::ifstream file("/proc/" + std::to_string(parent) + "/task/" + std::to_string(parent) +
@@ -101,7 +101,7 @@ TEST_F(OtherNamespace, IsCapturedWithOwnersAndSocketsByItsProcessesNumber) {
   EXPECT_EQ(json["summary"]["flows"], 1);
   EXPECT_GT(json["summary"]["packets"], 20);
   const Json& flow = json["busiest_flows"][0];
-  // Its number out here, not the 1 that it is inside.
+  // The owner is the number out here, not the 1 inside.
   for (const char* side : {"initiator_owner", "responder_owner"}) {
     ASSERT_TRUE(flow[side].is_object()) << flow;
     EXPECT_EQ(std::to_string(flow[side]["pid"].get<int>()), pid);
@@ -127,8 +127,8 @@ TEST_F(OtherNamespace, ThatIsNotThereIsAnErrorThatSaysWhatToGive) {
   EXPECT_THAT(pid.err, HasSubstr("network namespace of process 1073741823"));
 }
 
-/// Two hosts, a and b, and a router between them that drops 1% of what a sends to port 25701 of b:
-/// three network namespaces.
+/// Two hosts, a and b, and a router between them that drops 1% of what a sends to port 25701 of b.
+/// Each is a network namespace.
 class LossyRoute : public OtherNamespace {
  protected:
   void SetUp() override {
@@ -169,7 +169,7 @@ ip netns exec $r sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward')"),
       if (!name.empty()) shell("ip netns del " + name + " 2>/dev/null");
   }
   static int shell(const std::string& script) { return std::system(script.c_str()); }
-  /// Of host a, as its kernel counts them.
+  /// Segments that host a sent again, as its kernel counts them.
   uint64_t segments_sent_again() {
     const std::string out = dir_.file("again");
     shell("ip netns exec " + a_ + " cat /proc/net/snmp >" + out);
@@ -222,7 +222,7 @@ TEST_F(LossyRoute, RetransmissionsAreThoseOfTheSendersKernel) {
   ASSERT_TRUE(wait_for_file(ready));
   Process recorder({topspin_binary(), "record", "--netns", b_, "-i", "out", "--db", db(),
                     "--interval", "100ms", "tcp", "port", "25701"});
-  ASSERT_TRUE(recorder.wait_for("active"));  // the header of the first line of an interval
+  ASSERT_TRUE(recorder.wait_for("active"));  // in the header, which comes with the first interval
   std::ofstream(go) << 'x';
   ASSERT_TRUE(wait_for_file(done));
   const uint64_t sent_again = segments_sent_again();
@@ -236,7 +236,8 @@ TEST_F(LossyRoute, RetransmissionsAreThoseOfTheSendersKernel) {
       "seen " + std::to_string(seen) + ", sent again " + std::to_string(sent_again);
   RecordProperty("counts", counts);
   ASSERT_GE(sent_again, 20u) << "12 MB, and next to nothing was lost";
-  // Some are lost as well; of one after which nothing came, the receiver cannot tell.
+  // Some of them are lost as well. If nothing followed a lost segment, the receiver's side cannot
+  // know that it comes again.
   EXPECT_GE(seen, sent_again * 7 / 10) << counts;
   EXPECT_LE(seen, sent_again + sent_again / 10) << counts;
 }

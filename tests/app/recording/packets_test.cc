@@ -1,4 +1,4 @@
-// `record -c` and `-w`, held against tcpdump beside it and against `topspin read` of the file.
+// `record -c` and `-w`, compared with tcpdump at the same time and with `topspin read` of the file.
 #include <cstring>
 #include <fstream>
 #include <sstream>
@@ -22,7 +22,7 @@
 namespace topspin::test {
 namespace {
 
-/// A receiver that reads nothing and a sender: as many datagrams as wanted, at once.
+/// A receiver that reads nothing, and a sender that sends any number of datagrams at once.
 class Burst {
  public:
   Burst() {
@@ -241,7 +241,7 @@ TEST_F(PacketFiles, GoThroughAPipeAndAReaderThatLeavesEndsNothing) {
   EXPECT_EQ(report()["summary"]["packets"], 100);
 }
 
-/// A reader that sleeps: it holds its end of a FIFO open and takes nothing.
+/// A sleeping reader holds its end of a FIFO open and reads nothing.
 TEST_F(PacketFiles, OfASleepingReaderAreALossOfTheRunAndNothingElseIs) {
   const Burst burst;
   const std::string fifo = dir_.file("fifo");
@@ -293,7 +293,7 @@ TEST_F(PacketFiles, BelongToWhoCalledSudoAndRootFollowsNoLink) {
   EXPECT_EQ(info.st_uid, 65534u);
   EXPECT_EQ(info.st_size, 24);
 
-  // What that user may not write stays as it is, also behind a link.
+  // A file that the user may not write stays as it is, even behind a link.
   std::ofstream(dir_.file("roots")) << "kept";
   ASSERT_EQ(::symlink(dir_.file("roots").c_str(), (place + "/link").c_str()), 0);
   EXPECT_EQ(under_sudo(place + "/link").exit_code, 4);

@@ -30,7 +30,7 @@ const auto* const kOwnNetwork = testing::AddGlobalTestEnvironment(new OwnNetwork
 
 class Record : public RecordingFixture {};
 
-/// The names that programs rely on, in a run whose scheduler probe stood on its top rung.
+/// The names that programs rely on, in a run whose scheduler probe was on its top rung.
 void expect_scheduler_names(const Json& json) {
   const auto is_histogram = [](const Json& value) {
     for (const char* name : {"count", "sum", "p50", "p99", "max"}) {
@@ -59,9 +59,9 @@ TEST_F(Record, CountsActiveFlowsExactlyAndNoneAfterTheyStop) {
   UdpSwarm swarm(kClients);
   ASSERT_TRUE(swarm.ok());
   Process recording(record({"--period", "250ms", "udp", "port", std::to_string(swarm.port())}));
-  ASSERT_TRUE(recording.wait_for("active"));  // the header of the first tick's line
+  ASSERT_TRUE(recording.wait_for("active"));  // in the header, which comes with the first tick
   swarm.ping_for(std::chrono::milliseconds(4500));
-  std::this_thread::sleep_for(std::chrono::milliseconds(2300));  // the window, a tick, and some
+  std::this_thread::sleep_for(std::chrono::milliseconds(2300));  // the window, a tick, and a margin
   recording.send(SIGINT);
   const Outcome end = recording.finish();
   EXPECT_EQ(end.exit_code, 130) << end.err;
@@ -103,14 +103,14 @@ TEST_F(Record, StoresWhatItsTicksAddUpTo) {
 }
 
 TEST_F(Record, EndsWhatTheCommandStartedTooWhenItEndsTheCommand) {
-  // The shell ends at once and leaves its child, which ignores the signal and holds the pipe.
+  // On SIGTERM the shell ends at once. Its child ignores the signal and holds the pipe.
   Process recording(record({"udp", "port", "9", "--", "sh", "-c",
                             "trap 'exit 0' TERM; (trap '' TERM; echo child; exec sleep 1000) & "
                             "wait"}));
   ASSERT_TRUE(recording.wait_for("child"));
   ASSERT_TRUE(recording.wait_for("active"));
   recording.send(SIGTERM);
-  // Its output ends only once nobody holds it.
+  // The output ends only when nobody holds the pipe.
   const Outcome end = recording.finish(std::chrono::seconds(300));
   EXPECT_EQ(end.exit_code, 143) << end.err;
   EXPECT_EQ(end.err.find("[test: killed"), std::string::npos);
@@ -171,7 +171,7 @@ TEST_F(Record, WatchesARealRuntime) {
   const Outcome run = test::run(record({"--period", "1s", "--label", "who=test", "udp", "port",
                                         port, "--", pingpong, runtime, port, "100", "5"}));
   ASSERT_EQ(run.exit_code, 0) << run.err;
-  EXPECT_NE(run.out.find("swarm: 100 clients"), std::string::npos);  // its output is its own
+  EXPECT_NE(run.out.find("swarm: 100 clients"), std::string::npos);  // the command's output
   const Json json = report();
   const Json& summary = json["summary"];
   EXPECT_TRUE(json["run"]["valid"]) << json["run"]["invalid_reasons"];
@@ -252,8 +252,8 @@ TEST_F(Record, SocketsAndSystemCallsAreInTheReport) {
   EXPECT_NE(text.out.find("execve"), std::string::npos) << text.out;
 }
 
-/// The capture sees each reply of a server that reads by splice, and the probes see none: that the
-/// split is doubtful is found by the run itself.
+/// The server reads by splice: the capture sees each of its replies, and the probes see none. The
+/// run itself finds that the split is doubtful.
 TEST_F(Record, ASplitThatDoesNotAgreeWithTheWireIsDoubted) {
   std::ofstream(dir_.file("server.py"))
       << "import os, socket, sys, time\n"
@@ -268,7 +268,7 @@ TEST_F(Record, ASplitThatDoesNotAgreeWithTheWireIsDoubted) {
          "        client.recv(1)\n"
          "  os._exit(0)\n"
          "into, out = os.pipe()\n"
-         "time.sleep(0.5)\n"  // so that the listener is there at a tick
+         "time.sleep(0.5)\n"  // so that a tick finds the listener
          "for _ in range(3):\n"
          "  server, _ = listener.accept()\n"
          "  for _ in range(20):\n"
@@ -278,7 +278,7 @@ TEST_F(Record, ASplitThatDoesNotAgreeWithTheWireIsDoubted) {
          "    else: server.recv(1)\n"
          "    server.sendall(b'y')\n"
          "  server.close()\n";
-  // Nobody else's replies may be captured.
+  // A free port, so that no other replies are captured.
   const Outcome port = test::run({"python3", "-c",
                                   "import socket\n"
                                   "print(socket.create_server(('127.0.0.1', 0)).getsockname()[1],"
@@ -329,14 +329,14 @@ TEST_F(Record, AFallBackRungSaysThatItSeesOnlyPartOfWhatItDidNotStart) {
 TEST_F(Record, FollowsAProcessThatRunsAlreadyUntilItEnds) {
   Process busy({"sh", "-c", "sh -c 'while :; do :; done'; exit 0"}, [] { setpgid(0, 0); });
   Process recording(record({"--interval", "200ms", "--pid", std::to_string(busy.pid())}));
-  // Some ticks of it were seen, and the grandchild has burnt CPU in them.
+  // Wait for some ticks, in which the inner shell, a child of the recorded process, uses CPU.
   ASSERT_TRUE(recording.wait_for("2.0s", std::chrono::seconds(60)));
   kill(-busy.pid(), SIGKILL);
   busy.finish();
   const Outcome run = recording.finish();
   EXPECT_EQ(run.exit_code, 0) << run.err;
   const Json json = report();
-  EXPECT_GT(json["summary"]["cpu_ns"].get<int64_t>(), 0);  // its grandchild's
+  EXPECT_GT(json["summary"]["cpu_ns"].get<int64_t>(), 0);  // of its child
   EXPECT_EQ(json["run"]["status"], "complete");
   EXPECT_EQ(json["run"]["exit_status"], nullptr);
 }
@@ -351,7 +351,7 @@ std::pair<int64_t, int64_t> schedstat_of(pid_t pid) {
 
 TEST_F(Record, WhatTheProbesCountedBeforeTheRunBeganIsNotInIt) {
   Process busy({"sh", "-c", "while :; do :; done"});
-  while (schedstat_of(busy.pid()).first < 1'000'000'000) usleep(20'000);  // much, and long ago
+  while (schedstat_of(busy.pid()).first < 1'000'000'000) usleep(20'000);  // long before the run
   for (const char* rung : {"tp_btf", "raw_tp", "proc"}) {
     const auto before = schedstat_of(busy.pid());
     const Outcome run = test::run(
@@ -372,9 +372,9 @@ TEST_F(Record, WhatTheProbesCountedBeforeTheRunBeganIsNotInIt) {
     if (std::string(rung) != "proc") {
       EXPECT_LE(of_threads_ns, after.first - before.first) << rung;
     }
-    // One thread has no more time than there was since the run began. (The kernel's clocks differ
-    // by a little. It adds to a running thread's account at the ticks of its CPU: where a
-    // hypervisor holds that CPU, one reading lacks what the next one has.)
+    // A thread cannot use more CPU time than has passed since the run began. The bound is not
+    // exact: the kernel's clocks differ slightly, and it updates the account of a running thread at
+    // ticks of its CPU. If a hypervisor holds that CPU, time of one reading appears in the next.
     int64_t cpu_ns = 0;
     for (const Json& tick : json["ticks"]) {
       cpu_ns += tick["cpu_ns"].is_number() ? tick["cpu_ns"].get<int64_t>() : 0;
@@ -404,7 +404,7 @@ TEST_F(Record, AStandstillIsOneLongIntervalAndSaysSo) {
   const Outcome end = recording.finish();
   EXPECT_TRUE(told) << end.err;
   const Json json = report();
-  // Nothing of the time that it stood still is missing, but for replies that came after the end.
+  // Nothing of the standstill is missing, except replies that came after the end.
   if (json["losses"]["capture_kernel_drops"] == 0) {
     EXPECT_LE(json["summary"]["packets"], 2 * swarm.sent());
     EXPECT_GE(json["summary"]["packets"], 2 * swarm.sent() - 20);
@@ -413,7 +413,7 @@ TEST_F(Record, AStandstillIsOneLongIntervalAndSaysSo) {
   for (const Json& tick : json["ticks"])
     longest_ns = std::max(longest_ns, tick["interval_ns"].get<int64_t>());
   EXPECT_GE(longest_ns, 1'400'000'000);
-  // Instead of the seven that were due meanwhile.
+  // One interval instead of the seven that were due in the meantime.
   EXPECT_LE(json["ticks"].size(), json["run"]["duration_ns"].get<uint64_t>() / 200'000'000 - 4);
 }
 
@@ -432,13 +432,13 @@ TEST_F(Record, ADurationOfWholeIntervalsLosesNoRows) {
   EXPECT_EQ(json["ticks"].size(), 1u);
   const Outcome rows =
       topspin({"export", "last", "--db", db(), "--format", "csv", "--table", "flows"});
-  // Each flow has its row, or is counted as without one.
+  // Each flow has its row, or is counted as a flow without one.
   EXPECT_EQ(static_cast<int64_t>(std::count(rows.out.begin(), rows.out.end(), '\n')) - 1 +
                 json["losses"]["flow_rows_unstored"].get<int64_t>(),
             json["summary"]["flows"].get<int64_t>());
 }
 
-/// Standard error of a recording is something that cannot be written; its command ends by itself.
+/// A recording whose standard error cannot be written, and whose command ends by itself.
 class RecordWithoutError : public Record {
  protected:
   void expect_it_goes_on(const std::function<void()>& spoil_stderr, const std::string& what) {
@@ -474,7 +474,7 @@ TEST_F(RecordWithoutError, GoesOnWhereverItGoes) {
       "closed");
   for (const int flags : {O_NONBLOCK, 0}) {
     expect_it_goes_on(
-        [flags] {  // a pipe that is full, and that somebody holds without reading
+        [flags] {  // a full pipe that somebody holds without reading
           std::array<int, 2> ends{};
           (void)!pipe(ends.data());
           fcntl(ends[1], F_SETFL, O_NONBLOCK);
@@ -520,7 +520,7 @@ TEST_F(Record, ALockOfAnotherProgramDelaysWhatIsStoredAndEndsNothing) {
   const Json json = report();
   EXPECT_EQ(json["run"]["status"], "complete");
   EXPECT_EQ(json["losses"]["ticks_unstored"], 0);
-  // Tick joins tick: none is missing.
+  // Each tick follows the previous one: none is missing.
   int64_t elapsed_ns = 0;
   for (const Json& tick : json["ticks"]) {
     elapsed_ns += tick["interval_ns"].get<int64_t>();
@@ -581,7 +581,7 @@ TEST_F(Record, ATerminalThatDoesNotReadHoldsNothingUp) {
     for (int i = 0; i < 300 && ticks() < wanted; ++i) usleep(100'000);
     return ticks() >= wanted;
   };
-  // The screen is up once ticks are stored. Nobody reads it, and then it is stopped as by Ctrl-S.
+  // The screen is up once ticks are stored. Nobody reads it. Then it is stopped as by Ctrl-S.
   EXPECT_TRUE(wait_for_ticks(3));
   const int slave = open(name.c_str(), O_RDWR | O_NOCTTY | O_CLOEXEC);
   EXPECT_EQ(tcflow(slave, TCOOFF), 0);

@@ -1,4 +1,4 @@
-// What tests of `topspin record` share: a database in a directory of their own, and its report.
+// Shared by tests of `topspin record`: a database in a directory of its own, and its report.
 #pragma once
 
 #include <string>
@@ -25,7 +25,7 @@ class RecordingFixture : public testing::Test {
     all.insert(all.end(), more.begin(), more.end());
     return all;
   }
-  /// Of the run recorded last.
+  /// The report of the run recorded last.
   Json report() const { return json_of({"report", "last", "--db", db(), "--format", "json"}); }
   std::string db() const { return dir_.file("t.db"); }
 

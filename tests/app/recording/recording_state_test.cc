@@ -1,5 +1,5 @@
-// Each way through the states of a recording. What the process then does is in record_test.cc and
-// packets_test.cc.
+// Each path through the states of a recording. record_test.cc and packets_test.cc test what the
+// process does in them.
 #include "app/recording/recording_state.h"
 
 #include <csignal>
@@ -15,7 +15,7 @@ using enum RecordingState;
 const Error kCaptureError{ErrorCode::kInput, 0, "the interface is gone"};
 const Error kStoreError{ErrorCode::kOutput, 0, "the disk is full"};
 
-/// The rest of the way, which is the same for all.
+/// The rest of the path, which is the same for all.
 void expect_the_rest(RecordingEnding& ending) {
   EXPECT_EQ(ending.state(), kEnding);
   ending.last_tick_made();
@@ -52,7 +52,7 @@ TEST(RecordingEnding, ASecondSignalAbortsInEachState) {
   EXPECT_TRUE(ending.stop_by(SIGINT));
   EXPECT_FALSE(ending.stop_by(SIGTERM));
   ending.last_tick_made();
-  EXPECT_FALSE(ending.stop_by(SIGTERM));  // while a command that does not end is waited for
+  EXPECT_FALSE(ending.stop_by(SIGTERM));  // during the wait for a command that does not end
   ending.command_ended();
   EXPECT_FALSE(ending.stop_by(SIGTERM));
   EXPECT_EQ(ending.signal(), SIGINT);

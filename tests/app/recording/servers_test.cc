@@ -1,9 +1,9 @@
-// Traffic that nobody here designed: nginx, redis, PostgreSQL, haproxy and unbound under the
-// drivers of their own worlds. Each number of topspin is held against two sources that know nothing
-// of it: what the driver says it did, and what tcpdump captured beside.
+// Traffic that was not designed for topspin: nginx, redis, PostgreSQL, haproxy and unbound under
+// their usual drivers. Each number of topspin is compared with two independent sources: what the
+// driver says it did, and what tcpdump captured at the same time.
 //
-// The programs come from PATH or from build/tools/servers (cmake/fetch-servers); a test whose
-// programs are missing is skipped and says which.
+// The programs are those of the system, or come from build/tools/servers (cmake/fetch-servers). A
+// test whose programs are missing is skipped and says which.
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
@@ -48,15 +48,15 @@ std::string find_program(const std::string& name) {
   return "";
 }
 
-/// The libraries that came with fetched programs. A server and what it forks are a group of
-/// processes of their own, so that all of them can be ended.
+/// For a child before exec: sets the path to the libraries of fetched programs. Also makes a
+/// process group, so that a server can be ended with all that it forks.
 void use_fetched_libraries() {
   setpgid(0, 0);
   const std::string lib = kTools + "/usr/lib/x86_64-linux-gnu";
   setenv("LD_LIBRARY_PATH", lib.c_str(), 1);
 }
 
-/// A port of TCP or UDP on 127.0.0.1 that is free now.
+/// A TCP or UDP port of 127.0.0.1 that is free now.
 int free_port(int type) {
   const int fd = socket(AF_INET, type, 0);
   sockaddr_in address{};
@@ -89,7 +89,7 @@ bool becomes_true(const std::function<bool()>& condition) {
   return false;
 }
 
-/// The number that stands right before, or after, the first `word`; nullopt: there is none.
+/// The number right before (or after) the first `word`; nullopt: there is none.
 std::optional<double> number_before(const std::string& text, const std::string& word) {
   const size_t end = text.find(word);
   if (end == std::string::npos) return std::nullopt;
@@ -107,7 +107,7 @@ std::optional<double> number_after(const std::string& text, const std::string& w
   return std::stod(text.substr(begin));
 }
 
-/// A server, ended with all that it forked.
+/// A server. It is ended with everything that it has forked.
 class Server : public Process {
  public:
   explicit Server(std::vector<std::string> arguments,
@@ -151,11 +151,11 @@ class Servers : public testing::Test {
                        std::to_string(server), filter});
     ASSERT_TRUE(recording.wait_for("active"));  // the header of the first tick's line
     driver_ = Process(std::move(driver), in_driver).finish();
-    // A load of topspin's that comes late says so by its exit code; what is counted here is so too.
+    // A load of topspin that sends late exits with 3. What is counted here is still right.
     const bool came_late =
         driver_.exit_code == 3 && driver_.out.find("too slow: sent late") != std::string::npos;
     ASSERT_TRUE(driver_.exit_code == 0 || came_late) << driver_.out << driver_.err;
-    // A FIN that the kernel answers by itself may still be on its way.
+    // A FIN that the kernel answers on its own may still be under way.
     std::this_thread::sleep_for(std::chrono::milliseconds(500));
     recording.send(SIGINT);
     const Outcome end = recording.finish();
@@ -179,11 +179,11 @@ class Servers : public testing::Test {
     return summary()["reply_latency_ns"]["sum"].get<double>() / std::max(replies(), 1.0);
   }
 
-  /// What must hold for any healthy server, whatever the driver.
+  /// What must hold for any healthy server, with any driver.
   void expect_true_numbers(bool paced = false) const {
     EXPECT_EQ(json_["run"]["status"], "complete");
     if (captured_ && witness_drops_ == 0 && json_["losses"]["capture_kernel_drops"] == 0) {
-      // The two begin at different moments: a connection from before may close in between.
+      // The two begin at different times. An earlier connection may close in between.
       EXPECT_NEAR(summary()["packets"].get<double>(), *captured_, 8) << witness_said_;
     }
     if (!paced) {
@@ -193,8 +193,8 @@ class Servers : public testing::Test {
     EXPECT_EQ(json_["run"].value("doubts", Json::array()), Json::array());
   }
 
-  /// The parts of the replies sum to no more than the wire saw, and to most of it: what is left is
-  /// the way from the server's send to the wire.
+  /// The parts of the replies add up to no more than the wire saw, and to most of it. The rest is
+  /// the path from the server's send to the wire.
   void expect_split_matches_wire(double replies_missing) const {
     const Json& split = summary()["reply_split_ns"];
     if (split.is_null() || split["runtime"].is_null()) return;  // no such probe on this host
@@ -204,13 +204,13 @@ class Servers : public testing::Test {
     const double parts = split["socket"]["sum"].get<double>() +
                          split["cpu_queue"]["sum"].get<double>() +
                          split["runtime"]["sum"].get<double>();
-    // A request that never got a reply is there as the timeout, and in no part.
+    // A request that never got a reply counts as the timeout in the sum, and is in no part.
     const double never_answered = std::max(
         summary()["unanswered"].get<double>() - summary()["late_replies"].get<double>(), 0.0);
     const double wire = summary()["reply_latency_ns"]["sum"].get<double>() - never_answered * 1e9;
-    // A datagram's reply ends when the send returns, after the wire has it.
+    // The reply of a datagram ends when the send returns, which is after the wire sees it.
     EXPECT_LE(parts, 1.25 * wire + 50e3 * count);
-    // A request that was sent again waited on the wire, before the socket had it.
+    // A request that was sent again waited on the wire before it reached the socket.
     if (summary()["tcp_retransmissions"] != 0 || summary()["sockets"]["listen_overflows"] != 0)
       return;
     EXPECT_GE(parts + 50e3 * count, 0.75 * wire);
@@ -257,14 +257,14 @@ TEST_F(Servers, NginxUnderWrkHasNoLatenessAndItsOwnLogsReplies) {
   const auto requests = number_before(driver_.out, " requests in");
   ASSERT_TRUE(requests) << driver_.out;
   expect_true_numbers();
-  // wrk counts what it read; at its end each connection may have a reply on the way.
+  // wrk counts what it has read. At the end, each connection may have a reply under way.
   EXPECT_GE(replies(), *requests);
   EXPECT_LE(replies(), *requests + 10);
   server.send(SIGTERM);
   server.finish();
   EXPECT_NEAR(static_cast<double>(lines_of(dir_.file("access.log"))), replies(), 10);
   expect_split_matches_wire(10 + 0.01 * replies());
-  // The client sees at least what the wire does.
+  // The client's latency is at least that of the wire.
   const auto client_us = number_after(driver_.out, "Latency ");
   if (client_us && driver_.out.find("ms") == std::string::npos) {
     EXPECT_LE(mean_latency_ns(), *client_us * 1000);
@@ -291,7 +291,7 @@ TEST_F(Servers, NginxWithAConnectionForEachRequestBalancesItsFlows) {
   expect_split_matches_wire(0.02 * replies() + 2);
 }
 
-/// A proxy that asks `upstream` for each request, with a new connection or by those that it keeps.
+/// A proxy that asks `upstream` for each request, over a new connection or over kept ones.
 std::string proxy_config(const std::string& dir, int port, int upstream, bool keeps) {
   const std::string kept = keeps ? " keepalive 8;" : "";
   return "user root; daemon off; worker_processes 1; pid " + dir + "/proxy.pid;\nerror_log " + dir +
@@ -307,7 +307,7 @@ std::string proxy_config(const std::string& dir, int port, int upstream, bool ke
          "\"\"; } } }\n";
 }
 
-/// What the proxy says it waited for its upstream, in ns; it counts whole milliseconds.
+/// How long the proxy says it waited for its upstream, in ns. It counts whole milliseconds.
 double upstream_ns(const std::string& log) {
   std::ifstream file(log);
   double all = 0, upstream = 0;
@@ -319,15 +319,15 @@ double upstream_ns(const std::string& log) {
   return all;
 }
 
-/// topspin's own load; that it came late on a busy machine is no failure here.
+/// topspin's own load. It may send late on a busy machine; that is no failure here.
 std::vector<std::string> http_load(int port, const std::string& options) {
   return {"sh", "-c",
           topspin_binary() + " load http --target 127.0.0.1:" + std::to_string(port) + " " +
               options + "; status=$?; test $status -eq 0 -o $status -eq 3"};
 }
 
-/// Served and called apart: what a proxy's clients asked is its access log, and what it asked is
-/// the access log of the server behind it.
+/// Requests to a proxy are told from its own calls: the requests are in its access log, and the
+/// calls in the access log of the server behind it.
 class Proxies : public Servers, public testing::WithParamInterface<bool> {};
 INSTANTIATE_TEST_SUITE_P(Connections, Proxies, testing::Bool(), [](const auto& tested) {
   return std::string(tested.param ? "kept" : "anew");
@@ -369,7 +369,7 @@ TEST_P(Proxies, NginxBeforeNginxServesItsLogAndCallsTheOthers) {
   EXPECT_EQ(row["address"], "127.0.0.1:" + std::to_string(behind));
   EXPECT_EQ(row["requests"], called);
   EXPECT_EQ(row["latency_ns"]["count"], called);
-  // nginx counts from before it connects to the reply's end, in whole milliseconds.
+  // nginx counts from before the connect to the end of the reply, in whole milliseconds.
   const auto waited = row["latency_ns"]["sum"].get<double>();
   EXPECT_LE(waited, upstream_ns(dir_.file("proxy_access.log")) + 1e6 * called);
   EXPECT_LE(waited, summary()["reply_latency_ns"]["sum"].get<double>());
@@ -420,7 +420,8 @@ TEST_F(Servers, AFilterThatHidesTheServerBehindIsToldWithTheCountOfConnections) 
   ASSERT_EQ(json_["called"].size(), 1u) << json_["called"].dump();
   EXPECT_EQ(json_["called"][0]["address"], address);
   EXPECT_EQ(json_["called"][0]["hidden_by"], "filter");
-  // Each request of the proxy's made a connection; the error log says if one failed.
+  // The proxy opens a connection for each request, so the access log of the server behind it counts
+  // them.
   const auto owners = json_["probes"].back();
   if (owners["rung"] == "tp_btf") {
     EXPECT_EQ(json_["called"][0]["hidden_connections"], lines_of(dir_.file("access.log")));
@@ -449,7 +450,7 @@ TEST_F(Servers, RedisUnderItsBenchmark) {
            "set,get", "--csv"});
   expect_true_numbers();
   EXPECT_GE(replies(), 20'000);
-  EXPECT_LE(replies(), 20'010);  // it asks for some settings first
+  EXPECT_LE(replies(), 20'010);  // the benchmark asks for some settings first
   expect_split_matches_wire(10 + 0.01 * replies());
 }
 
@@ -493,7 +494,7 @@ TEST_F(Servers, PostgresUnderPgbench) {
   const auto transactions = number_after(driver_.out, "transactions actually processed:");
   ASSERT_TRUE(transactions) << driver_.out;
   expect_true_numbers();
-  // Beside the transactions: each connection's start, and what pgbench asks before.
+  // Besides the transactions there are the start of each connection, and pgbench's first queries.
   EXPECT_GE(replies(), *transactions);
   EXPECT_LE(replies(), *transactions + 30);
   EXPECT_EQ(summary()["unanswered"], 0) << "a farewell asks for no reply";
@@ -552,7 +553,7 @@ TEST_F(Servers, UnboundAnswersOverlappingQueriesEachOfWhichIsMeasured) {
   ASSERT_TRUE(completed && sent) << driver_.out;
   if (*completed != *sent)
     TOPSPIN_SKIP("dnsperf lost queries: this machine is too busy for 3,000 of them a second");
-  expect_true_numbers(true);  // a query every 1.3 ms on each of its sockets: that is a period
+  expect_true_numbers(true);  // a query every 1.3 ms on each socket is a period
   EXPECT_EQ(replies(), *completed);
   EXPECT_EQ(summary()["unanswered"], 0);
   EXPECT_EQ(summary().value("overlapping_requests", 0), 0);

@@ -59,13 +59,14 @@ TEST_F(Stacks, AreFoldedAndAsManyAsTheCpuTimeSays) {
     samples += std::stod(line.substr(space + 1));
   }
   EXPECT_THAT(folded.out, HasSubstr("sh;"));
-  // Each sample stands for 5 ms of CPU time, which the scheduler probe and the counters also give.
+  // Each sample stands for 5 ms of CPU time. The scheduler probe and the counters give the same
+  // time.
   const double clock_ns = json["summary"]["counters"]["task_clock_ns"]["count"].get<double>();
   ASSERT_GT(clock_ns, 1e8);
   const double cpu_ns = json["summary"]["cpu_ns"].get<double>();
   EXPECT_GT(samples, 0);
-  // The clock goes on while a hypervisor has the CPU, and the kernel charges nobody for that: the
-  // three agree as far as the host was left alone.
+  // The task clock continues while a hypervisor has the CPU, but the kernel charges that time to no
+  // thread. So the three agree only if little was stolen.
   double stolen_ns = 0;
   for (const Json& tick : json["ticks"]) {
     const Json& stolen = tick["host"]["steal_ns"];
@@ -104,7 +105,7 @@ TEST_F(Stacks, OfJavaScriptHaveItsFunctionsNames) {
               HasSubstr("topspinHotFunction"));
 }
 
-/// An event loop that spends most of its CPU time in one function, and is blocked by another.
+/// The event loop spends most of its CPU time in one function, and is blocked by another.
 TEST_F(Stacks, OfTheLongestBusyStretchesNameWhatBlockedTheLoop) {
   const std::string port = std::to_string(30'000 + getpid() % 10'000);
   Process recording({topspin_binary(), "record", "-i", "lo", "--db", db(), "--stacks", "199", "udp",
@@ -123,7 +124,7 @@ TEST_F(Stacks, OfTheLongestBusyStretchesNameWhatBlockedTheLoop) {
     if (probe["rung"] == "none" || probe.dump().find("no stacks of sleeps") != std::string::npos)
       TOPSPIN_SKIP("no stacks here: " + probe.dump());
   }
-  // In all, it is the other one.
+  // Over the whole run, the other function has more samples.
   const Outcome folded = topspin({"export", "last", "--db", db(), "--format", "folded"});
   std::istringstream lines(folded.out);
   double in_serve = 0, in_block = 0;
@@ -142,10 +143,11 @@ TEST_F(Stacks, OfTheLongestBusyStretchesNameWhatBlockedTheLoop) {
     EXPECT_GE(stretch["cpu_ns"], 80'000'000) << stretch;
     EXPECT_GE(stretch["length_ns"], stretch["cpu_ns"]) << stretch;
     EXPECT_EQ(stretch["thread"], "loop_subject");
-    // On a busy host requests pile up, and their work may be more of a stretch than the block.
+    // On a busy host requests pile up, and a stretch may contain more of their work than of the
+    // block.
     if (stretch["cpu_ns"] > 120'000'000) TOPSPIN_SKIP("needs a quiet host: " + stretch.dump());
     EXPECT_EQ(stretch["most"]["function"], "loop_subject_block") << stretch;
-    // One each 5 ms of CPU time, as the timer that takes them allows.
+    // One sample per 5 ms of CPU time, as far as the timer that takes them allows.
     EXPECT_GE(stretch["samples"], 8) << stretch;
     EXPECT_LE(stretch["samples"].get<double>(), stretch["cpu_ns"].get<double>() / 5e6 + 2);
     EXPECT_EQ(stretch["samples_cut"], false);

@@ -1,5 +1,5 @@
-// The filter of the screen's rows against libpcap's own: a row is let through exactly when pcap
-// lets a packet of its initiator through.
+// Compares the filter of the screen's rows with libpcap's. A row passes exactly when libpcap lets a
+// packet of its initiator pass.
 #include <algorithm>
 #include <random>
 
@@ -14,7 +14,7 @@ namespace {
 
 constexpr int kDltRaw = 12;  // packets that begin with the IP header
 
-/// A header alone, from the row's initiator.
+/// A packet from the row's initiator: only headers.
 std::vector<uint8_t> packet_of(const FlowRow& row) {
   const Endpoint& from = row.initiator();
   const Endpoint& to = row.responder();
@@ -108,7 +108,7 @@ class Random {
 
  private:
   std::mt19937 engine_;
-  // Without /etc/protocols libpcap takes the name for no protocol at all, and says nothing.
+  // Without /etc/protocols libpcap silently takes the name for no protocol at all.
   const char* tcp_by_name_ = getprotobyname("tcp") != nullptr ? "\\tcp" : "6";
 };
 
@@ -118,7 +118,8 @@ TEST(FlowFilter, LetsThroughWhatPcapLetsThrough) {
   for (int i = 0; i < 1500; ++i) {
     const std::string text = random.expression(static_cast<int>(random.below(4)));
     const auto pcap = PacketFilter::compile(text, kDltRaw, 256);
-    // pcap refuses what can never match, "host ::1 and ip" say; the rows' filter may or may not.
+    // pcap refuses what can never match, such as "host ::1 and ip". The filter of rows may accept
+    // it.
     if (!pcap.ok()) continue;
     const auto ours = FlowFilter::parse(text);
     ASSERT_TRUE(ours.ok()) << text << ": " << ours.error().message;
@@ -136,7 +137,7 @@ TEST(FlowFilter, LetsThroughWhatPcapLetsThrough) {
   EXPECT_GT(compared, 30'000);
 }
 
-// What pcap can ask of a packet and nobody of a flow is refused, and says so.
+// Conditions that apply to packets but not to flows are refused with that reason.
 TEST(FlowFilter, RefusesWhatIsAboutPackets) {
   for (const char* text :
        {"tcp[13] & 2 != 0", "less 100", "greater 100", "len > 5", "ether host 0:1:2:3:4:5", "icmp",

@@ -1,4 +1,4 @@
-// Names come from this host's own files, on a thread of their own, and are made harmless.
+// Names come from files of this host, are looked up on a separate thread, and are made harmless.
 #include "app/screen/name_resolver.h"
 
 #include <chrono>
@@ -46,7 +46,7 @@ TEST(NameTable, HostileNamesAreHarmlessAndBounded) {
   for (uint16_t port = 0; port < 2 * NameTable::kMaxNames; ++port) {
     names.set_service({port, kProtocolTcp}, "x");
   }
-  EXPECT_EQ(names.service({0, kProtocolTcp}), nullptr);  // the oldest went
+  EXPECT_EQ(names.service({0, kProtocolTcp}), nullptr);  // the oldest is dropped
   EXPECT_NE(names.service({2 * NameTable::kMaxNames - 1, kProtocolTcp}), nullptr);
 }
 

@@ -1,4 +1,4 @@
-// What the screen Processes shows is what /proc says, of processes with a known load.
+// The screen Processes shows what /proc says about processes with a known load.
 #include "app/screen/process_reader.h"
 
 #include <csignal>
@@ -17,7 +17,7 @@
 namespace topspin {
 namespace {
 
-/// A child that takes so much CPU time at each SIGCONT, and then stops itself.
+/// A child that uses `cpu_ns` of CPU time at each SIGCONT, and then stops itself.
 class Burner {
  public:
   explicit Burner(int64_t cpu_ns) : pid_(::fork()) {
@@ -46,7 +46,7 @@ class Burner {
   }
   pid_t pid() const { return pid_; }
 
-  /// utime and stime of /proc/PID/stat, read apart from the code under test.
+  /// utime and stime of /proc/PID/stat, read independently of the code under test.
   uint64_t cpu_ns() const {
     std::ifstream file("/proc/" + std::to_string(pid_) + "/stat");
     std::string text;
@@ -81,7 +81,7 @@ TEST(ProcessReader, CpuIsWhatProcSaysOfProcessesWithAKnownLoad) {
   const int64_t end_ns = monotonic_now_ns();
   for (int i = 0; i < 3; ++i) after[i] = all[i]->cpu_ns();
   for (int i = 0; i < 3; ++i) {
-    // They stood still at both looks, so the sums are exact, and the time between them has bounds.
+    // All were stopped at both readings, so the sums are exact, and the time between has bounds.
     const auto took_ns = static_cast<double>(after[i] - before[i]);
     ASSERT_TRUE(table.cpu(all[i]->pid())) << i;
     EXPECT_GE(*table.cpu(all[i]->pid()), took_ns / static_cast<double>(end_ns - begin_ns)) << i;

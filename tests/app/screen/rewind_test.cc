@@ -1,5 +1,5 @@
-// Going back in a run: it shows what was there, reads a bounded number of ticks, and keeps a
-// bounded number of things.
+// Going back in a run shows what was there, reads a bounded number of ticks, and keeps a bounded
+// number of pictures.
 #include "app/screen/rewind.h"
 
 #include <algorithm>
@@ -21,7 +21,7 @@
 namespace topspin {
 namespace {
 
-/// A model that is led along ticks as playback leads it, counting what is read.
+/// Moves a model along the ticks as playback does, and counts the ticks that are read.
 class Walk {
  public:
   Walk(const ReadTicks& read, Scene scene)
@@ -48,7 +48,7 @@ class Walk {
     model_ = must(rewind_.model_at(position));
     position_ = position;
   }
-  /// Ticks read since this was last asked.
+  /// Ticks read since the last call.
   size_t take_read() { return std::exchange(read_, 0); }
   const Model& model() const { return model_; }
   const Rewind& rewind() const { return rewind_; }
@@ -73,8 +73,8 @@ std::string all_screens(const Model& model) {
   return text;
 }
 
-/// Stores a run in which flows come and go: some last, flow 5 falls silent after tick 30, and every
-/// tenth tick begins one that ends five ticks later. Tick 77 could not be stored.
+/// Stores a run in which flows come and go. Some last, flow 5 falls silent after tick 30, and every
+/// tenth tick begins a flow that ends five ticks later. Tick 77 is missing.
 std::string store_run_of_many_fates(const std::string& path, uint64_t ticks) {
   const test::Synthetic synthetic{.flows = 12, .losses_at = 50};
   const RunInfo run = make_run();
@@ -127,7 +127,7 @@ TEST(Rewind, ShowsTheSameAfterForwardBackForwardAsAStraightWalk) {
   }
 }
 
-/// A long run of bare ticks, made when they are read.
+/// Ticks of a long run, without flows, which are made when they are read.
 Result<std::vector<Sample>> bare_ticks(uint64_t last, uint64_t after, size_t most) {
   std::vector<Sample> ticks;
   for (uint64_t tick = after + 1; tick <= last && ticks.size() < most; ++tick) {
@@ -153,7 +153,7 @@ class LongRun : public testing::Test {
     }
     walk_.take_read();
   }
-  /// The totals and the whole history, by what the ticks were made of.
+  /// The totals and the whole history are those of the ticks.
   void expect_is_at(size_t position) {
     const Model& model = walk_.model();
     ASSERT_EQ(model.tick(), position);
@@ -166,7 +166,7 @@ class LongRun : public testing::Test {
       ASSERT_EQ(history.back(ago).packets, test::Synthetic::mix(position - ago) % 1000);
     }
   }
-  /// Read-ahead included.
+  /// The most ticks that a step reads, including read-ahead.
   size_t most_of_a_step() const { return 2 * (walk_.rewind().stride() + Rewind::kFirstStride); }
 
   std::vector<uint64_t> packets_until_ = {0};

@@ -1,4 +1,4 @@
-// FlowRowQueue: which rows of flows a tick stores.
+// FlowRowQueue: which flow rows a tick stores.
 #include "app/tick/flow_row_queue.h"
 
 #include <gtest/gtest.h>

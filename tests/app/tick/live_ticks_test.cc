@@ -1,4 +1,4 @@
-// Ticks of a recording: two halves joined, one Sample made.
+// Ticks of a recording: two halves are joined into one Sample.
 #include <gtest/gtest.h>
 
 #include "app/tick/judge_losses.h"
@@ -18,7 +18,7 @@ ClosedInterval flows(int64_t begin_ns, int64_t end_ns, uint64_t packets, uint64_
   return interval;
 }
 
-/// Joiner and builder together, as a recording has them.
+/// Joiner and builder, connected as in a recording.
 class Ticks {
  public:
   explicit Ticks(int64_t start_ns, TickSettings settings = {})
@@ -79,7 +79,8 @@ TEST(Ticks, ALateTickSaysSo) {
 }
 
 TEST(Ticks, TheHostsCpuTimeIsOfTheTicksOwnLength) {
-  // Both CPUs busy all the time, and read at once for the start, but late at the end of tick 1.
+  // Both CPUs are busy all the time. They are read in time at the start, but late at the end of
+  // tick 1.
   const int64_t second = kNanosPerSecond;
   TickSettings settings;
   settings.first_self = {0, 0, HostCpuTime{0, 0}, 100 * second};
@@ -107,7 +108,7 @@ TEST(Ticks, CaptureLossesTravelWithTheTick) {
   EXPECT_EQ(sample->losses.evicted_flows, 6u);
 }
 
-/// A probes' half that is due `second` whole seconds after 0, read there.
+/// Adds a probes' half that is due `second` seconds after 0 and read `read_late_ns` later.
 void add_probes_at(Ticks& ticks, int64_t second, int64_t read_late_ns = 0) {
   ticks.add_probes(second * kNanosPerSecond, second * kNanosPerSecond + read_late_ns);
 }
@@ -133,7 +134,7 @@ TEST(Ticks, AStandstillIsOneLongIntervalWithAllThatCameMeanwhile) {
   ASSERT_TRUE(first && longer && last);
   EXPECT_EQ(first->flows.packets, 200u);
   EXPECT_EQ(longer->flows.packets, 800u);
-  EXPECT_EQ(longer->flow_interval_ns(), 4 * kNanosPerSecond);  // 200 a second, as always
+  EXPECT_EQ(longer->flow_interval_ns(), 4 * kNanosPerSecond);  // 200 per second, as always
   EXPECT_EQ(longer->losses.capture_kernel_drops, 4u);
   EXPECT_EQ(longer->losses.late_ticks, 1u);
   EXPECT_EQ(longer->changed_flows.size(), 8u);
@@ -167,7 +168,8 @@ TEST(Ticks, TheLastTickTakesWhatTheCaptureHandsOverAtTheVeryEnd) {
   LossInterval cut_off;
   cut_off.scheduler_right_censored = 3;
   ticks.add_end_losses(cut_off);
-  // The end falls on the end of the interval: what had no room in it comes in one of no length.
+  // The run ends at the end of the interval. What had no room in it comes in an interval of no
+  // length.
   ClosedInterval rest = flows(kNanosPerSecond, kNanosPerSecond, 0, 0);
   rest.changed.resize(30);
   rest.rows_lost = 2;
@@ -241,7 +243,7 @@ TEST(JudgeLosses, LimitsAreThoseOfTheDocument) {
   f.packets = 1'000'000;
   LossInterval losses;
   EXPECT_TRUE(judge_losses(losses, f, 100).empty());
-  losses.capture_kernel_drops = 1'000;  // just below one in a thousand of all
+  losses.capture_kernel_drops = 1'000;  // just below a thousandth of all packets
   EXPECT_TRUE(judge_losses(losses, f, 100).empty());
   losses.capture_kernel_drops = 1'100;
   EXPECT_EQ(judge_losses(losses, f, 100).size(), 1u);

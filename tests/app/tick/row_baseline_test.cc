@@ -46,7 +46,7 @@ TEST(RowBaseline, RowsBeginWithTheRun) {
   EXPECT_EQ(grown.run_queue_wait->count(), 2u);
   EXPECT_LT(*grown.run_queue_wait_max_ns, 9'000'000u);  // that wait was before the run
   EXPECT_EQ(first.changed_threads[1].cpu_ns, 11u);      // it came with the run
-  EXPECT_EQ(first.changed_threads[2].tid, 2);           // it is there, and has done nothing
+  EXPECT_EQ(first.changed_threads[2].tid, 2);           // it exists, and has done nothing
   EXPECT_EQ(first.changed_threads[2].cpu_ns, 0u);
   EXPECT_EQ(first.changed_syscalls[0].count, 2u);
   EXPECT_EQ(first.changed_syscalls[0].errors, 0u);
