@@ -26,7 +26,6 @@ inline void pin() {
   CHECK(::sched_setaffinity(0, sizeof(set), &set) == 0);
 }
 
-/// CPU time of another process.
 inline int64_t cpu_ns_of(pid_t pid) {
   clockid_t clock{};
   timespec time{};

@@ -1,4 +1,4 @@
-// What the subjects in C share: an HTTP server with a thread for each connection.
+// Shared by the subjects in C: an HTTP server with a thread for each connection.
 // serve_http(port, handle) calls handle() for each request, in the thread of its connection, and
 // then answers. It never returns.
 #define _GNU_SOURCE

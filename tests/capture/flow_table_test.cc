@@ -644,7 +644,6 @@ TEST(FlowTable, WhatGoesOneWayUntilTheClientsFinIsNoRequestButOneOfHttpIs) {
   }
 }
 
-/// Resident memory of this program, in bytes.
 int64_t resident_bytes() {
   std::ifstream statm("/proc/self/statm");
   int64_t size = 0, resident = 0;

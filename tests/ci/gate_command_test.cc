@@ -686,7 +686,7 @@ TEST_F(GateRuns, TheVerdictIsKeptWhateverItIsAndExported) {
   make(made);
   EXPECT_EQ(gate({"--history"}).exit_code, 3);
   EXPECT_THAT(export_as({"github"}).out, HasSubstr("newest run"));
-  // A report that cannot be written is an error of its own.
+  // A report that cannot be written is a separate error.
   EXPECT_EQ(gate({"-o", "/dev/full"}).exit_code, 5);
 }
 

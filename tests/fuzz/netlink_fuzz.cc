@@ -1,4 +1,5 @@
-// Fuzz target: a socket as NETLINK_SOCK_DIAG describes it. The first byte chooses the protocol.
+// Fuzz target: a socket as NETLINK_SOCK_DIAG describes it. The first byte chooses the protocol. The
+// input is also read as the target of a link in /proc/PID/fd.
 #include <arpa/inet.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>

@@ -1,4 +1,4 @@
-// Runs a part of a test in a process of its own, which may give up privileges or enter namespaces.
+// Runs a part of a test in a child process, which may give up privileges or enter namespaces.
 #pragma once
 
 #include <functional>

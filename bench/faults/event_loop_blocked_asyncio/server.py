@@ -2,7 +2,7 @@
 
 usage: server.py PORT fault|twin
 
-fault: in the event loop, where nothing else happens meanwhile.
+fault: in the event loop, where nothing else can run in the meantime.
 twin:  the same function in a thread (the hash releases the interpreter's lock).
 """
 import asyncio

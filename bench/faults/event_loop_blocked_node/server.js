@@ -2,7 +2,7 @@
 //
 // usage: node server.js PORT fault|twin
 //
-// fault: in the event loop, where nothing else happens meanwhile.
+// fault: in the event loop, where nothing else can run in the meantime.
 // twin:  the same function in a worker thread.
 'use strict';
 const http = require('http');

@@ -1,4 +1,4 @@
-// A UDP server with a session for each client, of which it keeps 600 when it cleans up after 3 s.
+// A UDP server with a session for each client. After 3 s it cleans up, and keeps 600 sessions.
 //
 // usage: node server.js PORT fault|twin
 //

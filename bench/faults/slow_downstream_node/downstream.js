@@ -1,4 +1,4 @@
-// A service that answers after so many milliseconds (0: at once). usage: node downstream.js PORT MS
+// A service that answers after MS milliseconds (0: at once). usage: node downstream.js PORT MS
 'use strict';
 const http = require('http');
 const [port, ms] = process.argv.slice(2).map(Number);

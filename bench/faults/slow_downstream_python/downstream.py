@@ -1,4 +1,4 @@
-"""A service that answers after so many seconds. usage: downstream.py PORT SECONDS"""
+"""A service that answers after SECONDS. usage: downstream.py PORT SECONDS"""
 import asyncio
 import sys
 

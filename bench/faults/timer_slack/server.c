@@ -2,7 +2,7 @@
 //
 // usage: server PORT fault|twin
 //
-// fault: allows its timers to be 20 ms late (PR_SET_TIMERSLACK), as programs do that save power.
+// fault: allows its timers to be 20 ms late (PR_SET_TIMERSLACK), as power-saving programs do.
 // twin:  has the default, 50 us.
 #include <sys/prctl.h>
 

@@ -149,7 +149,7 @@ class Servers : public testing::Test {
     }
     Process recording({topspin_binary(), "record", "-i", "lo", "--db", dir_.file("t.db"), "--pid",
                        std::to_string(server), filter});
-    ASSERT_TRUE(recording.wait_for("active"));  // the header of the first tick's line
+    ASSERT_TRUE(recording.wait_for("active"));  // in the header, which comes with the first tick
     driver_ = Process(std::move(driver), in_driver).finish();
     // A load of topspin that sends late exits with 3. What is counted here is still right.
     const bool came_late =
