@@ -672,7 +672,7 @@ TEST_F(Record, AKillLosesNoTickThatWasPrinted) {
   for (std::string line; std::getline(lines, line);)
     printed += line.find("s ") < 12 && line.find("time") == std::string::npos;
   EXPECT_GE(json["ticks"].size() + 1,
-            printed);  // a tick's line is printed just before it is stored
+            printed);  // a tick is stored just before its line is printed
 }
 
 TEST_F(Record, UnderSudoTheCommandAndTheDatabaseBelongToTheCaller) {
