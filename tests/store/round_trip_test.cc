@@ -389,7 +389,7 @@ TEST(RoundTrip, ExtremesOfEveryIntegerComeBackOrSaturate) {
   const auto store = open(directory.file());
   const auto ticks = ticks_of(*store, run.id);
   EXPECT_EQ(ticks.at(0).flows.bytes, uint64_t{std::numeric_limits<int64_t>::max()});
-  // Times so far from 0 are nonsense, and are cut so that the difference of two still fits.
+  // Times so far from 0 are nonsense. They are clamped, so that the difference of two still fits.
   constexpr int64_t kMostNs = (int64_t{1} << 62) - 1;
   EXPECT_EQ(ticks.at(0).flows.begin_ns, -kMostNs);
   EXPECT_EQ(ticks.at(0).flows.end_ns, kMostNs);

@@ -23,7 +23,7 @@ class Terminal : public testing::Test {
   void SetUp() override {
     if (!Tmux::available()) TOPSPIN_SKIP("needs tmux, as a terminal to be read back");
     test::PcapWriter pcap;
-    // Sixty clients ping once a second for 20 s; the server answers within 200 us.
+    // Sixty clients ping once per second for 20 s. The server answers after 200 us.
     for (int64_t second = 0; second < 20; ++second) {
       for (uint16_t client = 0; client < 60; ++client) {
         const int64_t at = 1'700'000'000 * kSecond + second * kSecond + client * 10'000'000;

@@ -144,7 +144,7 @@ TEST_P(HoldersOnRung, threads_of_the_subject_that_wait_for_each_other_wait_behin
   expect_sums_agree(interval);
 }
 
-/// For messages of tests that fail.
+/// The rows as text, for messages of failed tests.
 std::string rows_text(const ProbeInterval& interval) {
   std::string text;
   for (const CpuHolderRow& row : interval.changed_cpu_holders)
