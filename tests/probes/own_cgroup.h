@@ -48,7 +48,7 @@ class OwnCgroup {
     std::filesystem::create_directories(mount_ + "/" + name_ + "/inner", error);
     if (error) missing_ = "needs to make a cgroup: " + error.message();
   }
-  /// REQUIRES: the processes inside have ended. The kernel may need a moment to notice that.
+  /// REQUIRES: no process is inside any more. The kernel may need a moment to notice that.
   void remove() const {
     for (const char* below : {"/inner", ""}) {
       const std::string directory = mount_ + "/" + name_ + below;

@@ -79,7 +79,8 @@ TEST(Merge, EveryRunComesOverWordForWordAndNoneTwice) {
   }
 }
 
-/// everything() does not read every table, but the file's size shows if one were forgotten.
+/// everything() does not read every table, so this compares the sizes of the files. They differ
+/// only if the rows of a forgotten table need more than the page that an empty table has.
 TEST(Merge, NoTableIsForgotten) {
   const TemporaryDirectory directory;
   const std::string a = directory.file("a.db"), out = directory.file("out.db");

@@ -94,7 +94,7 @@ TEST(Counters, agree_with_getrusage_through_fork_and_exit) {
   const auto switches = static_cast<double>(used->ru_nvcsw + used->ru_nivcsw);
   EXPECT_GE(counted.context_switches->count, 50u);
   EXPECT_NEAR(static_cast<double>(counted.context_switches->count), switches, 8);
-  // Software events never share a counter.
+  // Software events never have to take turns.
   EXPECT_EQ(counted.context_switches->enabled_ns, counted.context_switches->running_ns);
   EXPECT_TRUE(counted.cycles || counters->reason().find("cycles") != std::string::npos);
   // Nothing is counted twice.

@@ -136,7 +136,7 @@ TEST(SocketLedger, RefusalsAreOverflowsAsFarAsTheNamespaceHadThem) {
   EXPECT_EQ(interval.host_listen_drops, 12u);
   // Another program's socket overflowed, not the subject's.
   interval = ledger.take(ListenCounts{150, 260}).interval;
-  EXPECT_EQ(*interval.listen_overflows + *interval.syn_drops, 4u);  // now counted as overflows
+  EXPECT_EQ(*interval.listen_overflows + *interval.syn_drops, 4u);  // reported again, as overflows
   EXPECT_EQ(interval.host_listen_overflows, 44u);
 }
 
