@@ -1,4 +1,5 @@
-# `cmake --install` gives a working tree: installs into a fresh prefix and runs what lies there.
+# `cmake --install` gives a working tree: installs into a fresh prefix, runs the program, and
+# uninstalls it.
 set(prefix ${BUILD_DIR}/install-test)
 file(REMOVE_RECURSE ${prefix})
 execute_process(COMMAND ${CMAKE_COMMAND} --install ${BUILD_DIR} --prefix ${prefix} OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)

@@ -1,7 +1,7 @@
-// The house keeps its shape: dependencies point down only, between folders and between the rooms of
-// a folder, and each foreign header has one door.
+// Checks the structure of the source tree: dependencies point down only, between folders and
+// between the rooms of a folder, and only the files listed here include a foreign header.
 //
-// Reads every #include of the tree. The arrows are those of docs/architecture.md.
+// It reads every #include of the tree. The allowed dependencies are those of docs/architecture.md.
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -30,10 +30,11 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"app", {"app", "report", "ci", "tui", "load", "store", "probes", "capture", "core"}},
 };
 
-// A room is a sub-folder. It knows some other rooms of its folder, and they see only its doors.
+// A room is a sub-folder. It may include headers of the rooms of its folder that it knows. Only its
+// doors may be included from outside of it.
 struct Room {
   std::set<std::string> knows;
-  std::set<std::string> doors;  // empty: every header of it
+  std::set<std::string> doors;  // empty: every header of the room is a door
 };
 const std::map<std::string, Room> kRooms = {
     {"app/host", {{}, {}}},
@@ -105,11 +106,12 @@ const std::map<std::string, Room> kRooms = {
       {"tui/screens/screens.h", "tui/screens/flows_keys.h"}}},
 };
 
-// Folders whose sub-folders are rooms. The arrows between rooms, and between a room and the files
-// beside it, make no circle.
+// Folders in which the includes between rooms, and between rooms and the files beside them, must
+// not form a cycle.
 const std::set<std::string> kFoldersWithRooms = {"probes", "tui"};
 
-// What other folders may include of such a folder.
+// The only headers of a folder that other folders may include. A folder that is not listed has no
+// such restriction.
 const std::map<std::string, std::set<std::string>> kDoors = {
     {"capture",
      {"capture/flow_tracker.h", "capture/source/packet_file.h",
@@ -127,7 +129,7 @@ const std::map<std::string, std::set<std::string>> kDoors = {
       "report/export/folded_stacks.h"}},
 };
 
-// A foreign header (a prefix of its name) and the only files, or folders, that may include it.
+// Maps a foreign header (a prefix of its name) to the only files and folders that may include it.
 const std::map<std::string, std::set<std::string>> kForeignDoors = {
     {"pcap", {"capture/source/pcap_source.cc"}},
     {"sqlite3.h", {"store/sqlite/sqlite.cc"}},
@@ -189,8 +191,8 @@ std::string parent_of(const std::string& path) {
   return path.substr(0, std::min(path.rfind('/'), path.size()));
 }
 
-/// The room that a file is in: its folder, or the nearest folder above that is a room. Else its
-/// folder.
+/// The room that a file is in: the nearest folder around it that is a room. If there is none, the
+/// file's own folder.
 std::string room_around(const std::string& path) {
   for (std::string folder = parent_of(path); folder.find('/') != std::string::npos;
        folder = parent_of(folder)) {
@@ -199,8 +201,8 @@ std::string room_around(const std::string& path) {
   return parent_of(path);
 }
 
-/// What an include says between two rooms; empty: it is fine. Files on top of a folder may know
-/// each room of it.
+/// The rule about rooms that an include breaks, as a sentence; empty if it breaks none. Files that
+/// stand directly in a folder may know each of its rooms.
 std::string broken_room_rule(const Include& include) {
   const std::string from = room_around(include.file), to = room_around(include.header);
   const auto room = kRooms.find(to);
@@ -213,7 +215,8 @@ std::string broken_room_rule(const Include& include) {
   return {};
 }
 
-/// A probe's plain struct of numbers is a part of core/tick/sample.h, wherever it lives.
+/// A probe's plain struct of numbers is a part of core/tick/sample.h, although it is in the probe's
+/// folder.
 bool is_numbers(const std::string& path) {
   return path.starts_with("probes/") && path.ends_with("/numbers.h");
 }
@@ -274,7 +277,7 @@ TEST(Architecture, DependenciesPointDownAndForeignHeadersHaveOneDoor) {
 /// The line without its comment.
 std::string_view code_of(std::string_view line) { return line.substr(0, line.find("//")); }
 
-/// Who draws does not read the host: a screen shows what the app hands it.
+/// Code that draws does not read the host. A screen shows only what the app passes to it.
 TEST(Architecture, NothingInTuiReadsProc) {
   EXPECT_EQ(code_of("x = \"/proc/stat\";  // of /proc"), "x = \"/proc/stat\";  ");
   for (const auto& entry : fs::recursive_directory_iterator(fs::path(TOPSPIN_SOURCE_DIR) / "tui")) {
@@ -288,23 +291,23 @@ TEST(Architecture, NothingInTuiReadsProc) {
   }
 }
 
-// All of topspin is one namespace, as types have names of their own (NoTwoTypesShareAName). These
-// rooms have another, since their words are everyday ones: a document's Table, Row and Line, and
-// sections that are called flows(), threads() and load().
+// All of topspin is one namespace, which works because no two types share a name
+// (NoTwoTypesShareAName). These rooms have their own, because they use everyday words: Table, Row
+// and Line in a document, and sections that are called flows(), threads() and load().
 const std::map<std::string, std::string> kOwnNamespaces = {
     {"report/document", "topspin::document"},
     {"report/sections", "topspin::sections"},
 };
 
-/// What a line at the left margin opens: "topspin::sections"; empty: nothing, or what only its file
-/// sees (`namespace {`, an alias, a `detail`), or is another library's.
+/// The namespace that an unindented line opens, such as "topspin::sections". Empty if the line
+/// opens none, one that is private (`namespace {`, a `detail`), or another library's.
 std::string namespace_opened_on(std::string_view line) {
   constexpr std::string_view kWord = "namespace ";
   const size_t brace = line.find(" {");
   if (!line.starts_with(kWord) || brace == std::string_view::npos || brace < kWord.size())
     return {};
   const std::string_view name = line.substr(kWord.size(), brace - kWord.size());
-  const bool foreign = name == "CLI";  // names a type of the library's in a header
+  const bool foreign = name == "CLI";  // headers forward-declare types of CLI11
   return foreign || name.ends_with("detail") ? std::string() : std::string(name);
 }
 
@@ -332,7 +335,7 @@ TEST(Architecture, EachFolderHasOneNamespace) {
   EXPECT_GT(opened, 100u);
 }
 
-/// How many C and C++ files stand in the folder itself.
+/// How many C and C++ files are directly in the folder.
 int files_in(const fs::path& folder) {
   int count = 0;
   for (const auto& entry : fs::directory_iterator(folder)) {
@@ -352,7 +355,8 @@ TEST(Architecture, EachSubFolderIsARoom) {
   }
 }
 
-/// Who opens a folder sees at once what is in it. A registry, one file each, may be longer.
+/// The contents of a folder should be visible at a glance. A registry, which has one file per
+/// entry, may be longer.
 TEST(Architecture, NoRoomHoldsMoreThanAboutFifteenFiles) {
   constexpr int kMost = 19;
   const std::set<std::string> registries = {"tui/screens"};
@@ -367,8 +371,8 @@ TEST(Architecture, NoRoomHoldsMoreThanAboutFifteenFiles) {
   }
 }
 
-/// Where a file of a folder with rooms stands: its sub-folder, or its own name without the ending.
-/// Empty: in no such folder.
+/// The place of a file in a folder of kFoldersWithRooms: its sub-folder, or its own name without
+/// the extension. Empty if it is in no such folder.
 std::string room_of(const std::string& path) {
   const std::string folder = folder_of(path);
   if (!kFoldersWithRooms.contains(folder)) return {};
@@ -390,7 +394,7 @@ Arrows arrows_between_rooms(const std::vector<Include>& includes) {
   return arrows;
 }
 
-/// "a -> b -> a"; empty: there is no circle. `path` leads to the room to go on from.
+/// A cycle reachable from the last room of `path`, such as "a -> b -> a"; empty if there is none.
 std::string circle_from(const Arrows& arrows, std::vector<std::string> path,
                         std::set<std::string>& done) {
   const auto begin = std::find(path.begin(), path.end() - 1, path.back());
@@ -424,8 +428,8 @@ TEST(Architecture, RoomsKnowOnlyRoomsBelowThem) {
   EXPECT_EQ(circle_of(arrows), "");
 }
 
-/// The type that a line at the left margin begins to define; empty: none. No std::regex, which GCC
-/// 12 misjudges under sanitizers.
+/// The type that an unindented line begins to define; empty if it defines none. It does without
+/// std::regex, about which GCC 12 warns falsely under sanitizers.
 std::string type_defined_on(std::string_view line) {
   bool is_type = false;
   for (const std::string_view word : {"class ", "struct ", "enum class "}) {
@@ -441,14 +445,14 @@ std::string type_defined_on(std::string_view line) {
   return std::string(line.substr(0, end));
 }
 
-/// The types that headers declare outside of other types, with the headers of each: two types of
-/// one name in one namespace share their destructors, whichever the linker takes.
+/// The types that headers define outside of other types, with the headers of each. If two types in
+/// one namespace have the same name, the linker keeps one destructor and uses it for both.
 std::map<std::string, std::set<std::string>> types_of_the_headers(const fs::path& root) {
   std::map<std::string, std::set<std::string>> types;
   for (const auto& [folder, allowed] : kMayInclude) {
     for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
       const std::string name = entry.path().filename().string();
-      // What BPF and we share is C, included by one side at a time.
+      // A header of BPF programs is C: its types have no destructors.
       if (!name.ends_with(".h") || name.ends_with(".bpf.h")) continue;
       std::ifstream file(entry.path());
       std::string space;

@@ -1,4 +1,4 @@
-// Which busy stretches of a run are kept.
+// Tests which busy stretches of a run are kept.
 #include "core/tick/busy_stretch.h"
 
 #include <gtest/gtest.h>

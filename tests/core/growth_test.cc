@@ -1,4 +1,5 @@
-// Slopes, headroom and leak verdicts on made-up series whose answers are known by construction.
+// Tests slopes, headroom and leak verdicts on synthetic series whose answers are known by
+// construction.
 #include "core/run/growth.h"
 
 #include <cmath>
@@ -23,7 +24,7 @@ constexpr int64_t kAddressSpace = (int64_t{1} << 47) - 4096;
 
 using Fill = std::function<void(int64_t tick, int64_t flows, ResourceReading&)>;
 
-/// One reading a second with these flows active.
+/// One reading per second. Each element of `flows` is the number of active flows in one reading.
 std::vector<GrowthPoint> series_of(const std::vector<int64_t>& flows, const Fill& fill) {
   std::vector<GrowthPoint> series;
   for (size_t tick = 0; tick < flows.size(); ++tick) {
@@ -77,12 +78,12 @@ TEST(TheilSen, the_interval_covers_the_truth_about_as_often_as_it_says) {
     const auto slope = theil_sen(points);
     covered += slope->ci_low <= 2 && slope->ci_high >= 2;
   }
-  // 95% +- three standard errors of 400 rounds.
+  // 95% plus or minus three standard errors of 400 rounds.
   EXPECT_GE(covered, kRounds * 0.917);
   EXPECT_LE(covered, kRounds * 0.983);
 }
 
-/// 120 readings with 50 flows, whose descriptors and memory are as told.
+/// 120 readings with 50 flows. `fds` gives the descriptors of each second; memory does not grow.
 std::vector<GrowthPoint> loaded(const std::function<double(double second)>& fds) {
   return series_of(stretch({{50, 120}}), [&](int64_t tick, int64_t, ResourceReading& r) {
     r.fds = static_cast<int64_t>(fds(static_cast<double>(tick)));
@@ -126,7 +127,7 @@ TEST(SteadyGrowth, flows_that_grow_or_too_few_readings_are_no_answer) {
 }
 
 TEST(Leak, flows_of_a_warm_up_that_are_active_for_a_window_more_are_no_load) {
-  // The warm-up ends within the fifth reading, and all of its flows were active in the sixth.
+  // The warm-up ends at 5.4 s, within the sixth reading, in which all its flows are still active.
   const auto series = series_of(stretch({{50, 6}, {0, 4}, {50, 10}, {0, 6}, {50, 10}, {0, 8}}),
                                 [](int64_t tick, int64_t, ResourceReading& r) {
                                   r.fds = 10 + 5 * std::min<int64_t>(tick, 36);
@@ -157,7 +158,7 @@ TEST(Ramp, begins_shortly_before_the_rise_and_ends_shortly_after) {
   for (int i = 0; i < 100; ++i) flows.push_back(1000);
   const auto series = series_of(flows, [](auto, auto, auto&) {});
   const auto ramp = find_ramp(series);
-  EXPECT_EQ(ramp.front().elapsed_ns, 52'000'000'000);  // 50 flows are 5%: the foot
+  EXPECT_EQ(ramp.front().elapsed_ns, 52'000'000'000);  // 9 s before the foot: 50 flows, which is 5%
   EXPECT_EQ(ramp.back().elapsed_ns, 84'000'000'000);
   EXPECT_THAT(find_ramp(series_of(stretch({{5, 30}}), [](auto, auto, auto&) {})), IsEmpty());
   EXPECT_THAT(find_ramp({}), IsEmpty());
@@ -203,11 +204,11 @@ TEST(PerFlow, an_interval_that_spans_more_than_a_factor_of_four_or_has_zero_in_i
   EXPECT_FALSE(is_cost(slope(1, 4.1), four));
   EXPECT_FALSE(is_cost(slope(0, 0), four));
   EXPECT_FALSE(is_cost(slope(-1, 3), four));
-  EXPECT_FALSE(is_cost(slope(-4, -3), four));  // a flow gives nothing back by coming
+  EXPECT_FALSE(is_cost(slope(-4, -3), four));  // a new flow cannot free anything
   EXPECT_FALSE(is_cost(slope(1, 1), std::span(four).first(3)));
 }
 
-/// Half of the flows that are there send in a tick.
+/// Only half of the live flows send in each tick.
 TEST(PerFlow, is_of_the_flows_that_live_and_not_of_those_that_happen_to_send) {
   std::vector<int64_t> flows = stretch({{0, 3}});
   for (int i = 1; i <= 10; ++i) flows.push_back(i * 100);
@@ -307,7 +308,7 @@ TEST(HeadroomWatch, is_silent_about_what_flows_do_not_use_up) {
     EXPECT_THAT(watch.observe(sample_of(point)), IsEmpty());
 }
 
-// Three waves of 1000 clients, with rests.
+// Waves of 1000 clients, with rests before, between and after them.
 const std::vector<int64_t> kOneWave = stretch({{0, 10}, {1000, 20}, {0, 15}});
 const std::vector<int64_t> kThreeWaves =
     stretch({{0, 10}, {1000, 15}, {0, 8}, {1000, 15}, {0, 8}, {1000, 15}, {0, 8}});
@@ -398,7 +399,7 @@ TEST(Leak, what_came_back_is_none) {
   EXPECT_EQ(report.verdict, LeakVerdict::kNone);
 }
 
-/// A warm-up of 300 clients, then the stage before, then three waves.
+/// A warm-up of 300 clients, then the stage `before`, then three waves.
 TEST(Leak, is_judged_from_the_stage_before_on) {
   std::vector<int64_t> flows = stretch({{300, 2}});
   flows.insert(flows.end(), kThreeWaves.begin(), kThreeWaves.end());
@@ -420,7 +421,7 @@ TEST(Leak, is_judged_from_the_stage_before_on) {
 }
 
 TEST(Leak, a_reason_names_as_many_waves_as_there_were) {
-  // The second wave is twice the first: what it left is not comparable.
+  // The second wave is twice as large as the first, so what the two left cannot be compared.
   const auto flows = stretch({{0, 10}, {500, 10}, {0, 8}, {1000, 10}, {0, 8}, {1000, 10}, {0, 8}});
   const auto report = judge_leak(series_of(flows, [&](int64_t tick, auto, ResourceReading& r) {
     r.rss_bytes = 100 * kMiB + (tick >= 10 ? 50 * kMiB : 0) + (tick >= 30 ? 50 * kMiB : 0);

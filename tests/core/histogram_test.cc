@@ -1,4 +1,4 @@
-// Properties of the histogram against a sorted array, over many random distributions.
+// Tests properties of the histograms on random values. A sorted array gives the exact percentiles.
 #include "core/number/histogram.h"
 
 #include <algorithm>
@@ -26,12 +26,12 @@ TEST(HistogramLayout, BucketsJoinWithoutGapAndStayWithinOneThirtySecond) {
     ASSERT_LE((high - low) * 32, low) << i;
   }
   EXPECT_EQ(topspin_histogram_index(UINT64_MAX), kHistogramBuckets - 1);
-  // "From 1 ns to hours."
+  // The range must reach at least four hours.
   EXPECT_GT(histogram_bucket_min(kHistogramBuckets - 1), 4ull * 3600 * 1'000'000'000);
 }
 
 std::vector<uint64_t> random_values(std::mt19937_64& random, size_t n) {
-  // Log-uniform, so that every octave is visited, with repeats and the edges of the range.
+  // Log-uniform, so that every octave is visited. Includes 0, 1 and a repeated value.
   std::uniform_real_distribution<double> exponent(0, 43.9);
   std::vector<uint64_t> values(n);
   for (auto& v : values) v = static_cast<uint64_t>(std::exp2(exponent(random)));
@@ -143,7 +143,7 @@ TEST(Histogram, DamagedBytesAreRefusedAndNeverCrash) {
   EXPECT_FALSE(SignedHistogram::decode(good).ok());
 }
 
-/// Bytes of one cell: numbers as a hostile database may have them.
+/// The encoding of a histogram with one cell. A hostile database may hold any of these numbers.
 std::string encoding_of(uint64_t count, uint64_t sum, uint64_t min, uint64_t max, uint64_t index) {
   std::string bytes(1, '\1');
   for (const uint64_t number : {count, sum, min, max, index, count}) put_varint(bytes, number);
@@ -158,7 +158,7 @@ TEST(Histogram, NumbersThatFitNoSignedIntegerAreDamage) {
   EXPECT_FALSE(Histogram::decode(encoding_of(1, 5, kMost + 1, UINT64_MAX, 5)).ok());
   EXPECT_FALSE(Histogram::decode(encoding_of(1, kMost + 1, 5, 5, 5)).ok());
   EXPECT_FALSE(Histogram::decode(encoding_of(kMost + 1, 5, 5, 5, 5)).ok());
-  // The negative half of a signed one: its magnitudes are negated.
+  // The negative half of a signed histogram stores magnitudes, which are negated when read.
   const std::string half = encoding_of(20, 5, kMost + 1, kMost + 1, 1000);
   std::string both(1, '\2');
   put_varint(both, half.size());
@@ -286,7 +286,7 @@ TEST(SignedHistogram, OnlyNegativeValues) {
   EXPECT_EQ(h.min(), -5);
   EXPECT_EQ(h.max(), -1);
   EXPECT_EQ(h.sum(), -6);
-  h.record(INT64_MIN);  // no overflow
+  h.record(INT64_MIN);  // must not overflow when it is negated
 }
 
 TEST(HistogramSummary, PercentilesAreAbsentWithTooFewSamples) {

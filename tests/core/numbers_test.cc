@@ -1,4 +1,5 @@
-// The registry: every member of a struct of numbers is described, once, and what follows from it.
+// Tests the registry of numbers, which describes every member of the structs of numbers exactly
+// once, and what is derived from it.
 #include "core/tick/numbers.h"
 
 #include <fstream>
@@ -24,7 +25,8 @@ TEST(Numbers, HaveNamesOfTheirOwnAndWords) {
   }
 }
 
-/// Bytes of a struct that are neither numbers nor `others` bytes of other members: padding alone.
+/// How many bytes of a struct belong neither to its numbers nor to its other members, which take
+/// `others` bytes. Only padding may remain.
 template <typename Part>
 size_t undescribed_bytes(size_t others) {
   size_t described = others;
@@ -48,7 +50,7 @@ TEST(Numbers, EveryMemberIsDescribed) {
   EXPECT_EQ(undescribed_bytes<CallInterval>(0), 0u);
 }
 
-/// What a run is worth is judged by LossInterval alone.
+/// Only the losses in LossInterval decide whether a run is usable.
 TEST(Numbers, ALossOfAProbesOwnMakesNoRunUnusable) {
   size_t losses = 0;
   for (const RegisteredNumber& number : numbers()) {
@@ -104,7 +106,8 @@ TEST(Numbers, OfAPartThatWasNotMeasuredAreAbsent) {
   EXPECT_EQ(find_number("cpu_ns")->value(sample), 7.0);
   sample.counters.cycles = EventCount{100, 2, 1};
   EXPECT_EQ(find_number("counter_cycles")->value(sample), 200.0) << "scaled";
-  // A database may hold any count; what does not fit is cut, and no undefined number.
+  // A database may hold any count. A product that does not fit is capped, since converting it would
+  // be undefined behaviour.
   EXPECT_EQ((EventCount{INT64_MAX, INT64_MAX, 1}).scaled(), uint64_t{1} << 63);
 }
 

@@ -1,4 +1,4 @@
-// What the slowest replies were made of, from distributions alone.
+// Tests of tail_blame(), which finds what the slowest replies consist of from distributions alone.
 #include "core/tick/reply_parts.h"
 
 #include <set>
@@ -12,7 +12,7 @@ namespace {
 
 constexpr uint64_t kMs = 1'000'000;
 
-/// Replies one by one, recorded as the kernel does, and kept.
+/// Records replies one by one into the same distributions as the kernel does.
 struct Replies {
   void add(std::initializer_list<std::pair<ReplyPart, uint64_t>> made_of) {
     uint64_t total = 0;
@@ -56,7 +56,7 @@ TEST(ReplyPartNames, AreAllDifferentAndInTheOrderOfBlockedBy) {
 
 TEST(TailBlame, IsNotThatOfTheMean) {
   Replies replies;
-  // Most of all time is on a CPU; the slowest replies wait for a lock.
+  // Most of the total time is spent on a CPU, but the slowest replies wait for a lock.
   for (int i = 0; i < 1'940; ++i) replies.add({{ReplyPart::kOnCpu, 10 * kMs}});
   for (int i = 0; i < 40; ++i)
     replies.add({{ReplyPart::kOnCpu, 10 * kMs}, {ReplyPart::kFutex, 30 * kMs}});
@@ -70,12 +70,12 @@ TEST(TailBlame, IsNotThatOfTheMean) {
   ASSERT_EQ(tail->parts.size(), 1u);
   EXPECT_EQ(tail->parts[0].part, ReplyPart::kFutex);
   EXPECT_EQ(tail->parts[0].mostly, 40u);
-  // Without the lock, the twenty slow ones remain: the 20th from the end is one of them.
+  // Without the lock, the twenty replies of 30 ms remain, so the 20th from the end is one of them.
   EXPECT_GE(tail->parts[0].without_ns, 10 * kMs);
   EXPECT_LE(tail->parts[0].without_ns, 30 * kMs * 9 / 8);
 }
 
-/// The same replies without a part, one by one: the answer is that of the distribution made anew.
+/// `without` records the same replies without the lock. The answer must be its percentile.
 TEST(TailBlame, WithoutAPartItIsTheDistributionMadeAnew) {
   Replies replies;
   Histogram without;

@@ -18,12 +18,12 @@ SplitTotals healthy() {
 TEST(DoubtOfSplit, SourcesThatAgreeRaiseNone) {
   EXPECT_EQ(doubt_of_split(healthy()), std::nullopt);
   SplitTotals edges = healthy();
-  edges.split_replies = 991;  // some were under way at the begin and at the end
+  edges.split_replies = 991;  // some replies were under way at the start or the end
   EXPECT_EQ(doubt_of_split(edges), std::nullopt);
 }
 
 TEST(DoubtOfSplit, TheStackBetweenPacketAndSocketRaisesNone) {
-  SplitTotals fast = healthy();  // 10 us a reply on the wire, of which the stack took half
+  SplitTotals fast = healthy();  // 10 us per reply on the wire, of which the stack took 6 us
   fast.wire_sum_ns = 10 * kNsPerMs;
   fast.split_sum_ns = 4 * kNsPerMs;
   EXPECT_EQ(doubt_of_split(fast), std::nullopt);
@@ -44,7 +44,7 @@ TEST(DoubtOfSplit, PartsThatAddUpToMuchLessThanTheWireSawAreSaid) {
   SplitTotals totals = healthy();
   totals.split_sum_ns = 300 * kNsPerMs;
   EXPECT_NE(doubt_of_split(totals), std::nullopt);
-  totals.split_sum_ns = 520 * kNsPerMs;  // half of each reply, as if it had left at a first send
+  totals.split_sum_ns = 520 * kNsPerMs;  // half of each reply, as if it ended at its first send
   EXPECT_NE(doubt_of_split(totals), std::nullopt);
   totals.split_sum_ns = 850 * kNsPerMs;
   EXPECT_EQ(doubt_of_split(totals), std::nullopt);
@@ -55,7 +55,7 @@ TEST(DoubtOfSplit, RequestsThatWereSentAgainWereLateForTheSocket) {
   totals.split_sum_ns = 300 * kNsPerMs;
   totals.wire_held_up_ns = 600 * kNsPerMs;
   EXPECT_EQ(doubt_of_split(totals), std::nullopt);
-  totals.split_sum_ns = 1'400 * kNsPerMs;  // and not the other way round
+  totals.split_sum_ns = 1'400 * kNsPerMs;  // a delay on the way cannot explain parts too large
   EXPECT_NE(doubt_of_split(totals), std::nullopt);
 }
 
@@ -71,7 +71,7 @@ TEST(DoubtOfSplit, RepliesThatTheSplitMissesAreSaidAsAShare) {
 
 TEST(DoubtOfSplit, RepliesThatWereNotCapturedRaiseNone) {
   SplitTotals totals = healthy();
-  totals.split_replies = 5'000;  // a filter, or another interface
+  totals.split_replies = 5'000;  // the capture had a filter, or was on another interface
   totals.split_sum_ns = 9'000 * kNsPerMs;
   EXPECT_EQ(doubt_of_split(totals), std::nullopt);
 }
@@ -95,8 +95,8 @@ TEST(DoubtOfSplit, AFewRepliesSayNothing) {
   EXPECT_EQ(doubt_of_split(totals), std::nullopt);
 }
 
-/// A tick in which a responder on `port` replied 100 times in 1 ms each, and the probes saw
-/// `split`.
+/// A tick in which a responder on `port` replied 100 times in 1 ms each, and the probes saw `split`
+/// of the replies. The subject listens on port 80.
 Sample tick(uint16_t port, uint64_t split) {
   Sample sample;
   for (int reply = 0; reply < 100; ++reply) sample.flows.reply_latency.record(kNsPerMs);
@@ -136,11 +136,11 @@ TEST(SplitCheck, RequestsThatWereNeverAnsweredAreNoReplies) {
   SplitCheck check(1'000 * kNsPerMs);
   Sample sample = tick(80, 100);
   sample.flows.reply_latency.record(1'000 *
-                                    kNsPerMs);  // one in a hundred: ten times all the others
+                                    kNsPerMs);  // ten times as long as the 100 others together
   sample.flows.unanswered = 1;
   check.add(sample);
   EXPECT_EQ(check.doubt(), std::nullopt);
-  // What differs is told all the same, of the replies that came.
+  // A difference in the replies that came is still reported.
   sample = tick(80, 100);
   sample.flows.reply_latency.record_n(3 * kNsPerMs, 100);
   sample.sockets->reply_runtime->record_n(kNsPerMs / 10, 100);
@@ -153,7 +153,7 @@ TEST(SplitCheck, ALateReplyIsOneThatCame) {
   SplitCheck check(1'000 * kNsPerMs);
   Sample sample = tick(80, 100);
   sample.flows.reply_latency.record(2'000 * kNsPerMs);
-  sample.flows.unanswered = 2;  // and one that is still open: in no number but this
+  sample.flows.unanswered = 2;  // the late one, and one still open, which counts only here
   sample.flows.late_replies = 1;
   sample.sockets->reply_runtime->record(2'000 * kNsPerMs);
   check.add(sample);
@@ -173,7 +173,8 @@ TEST(SplitCheck, ComparesNothingWhenOthersRepliedToo) {
   EXPECT_EQ(check.doubt(), std::nullopt);
 }
 
-/// A tick in which one flow, between these ports, has had so many replies.
+/// A tick in which one flow between these ports had `replies` replies, and the probes saw `split`.
+/// The subject's socket is on port 50'000.
 Sample flow_tick(uint16_t initiator, uint16_t responder, uint64_t replies, uint64_t split) {
   Sample sample;
   FlowRow row;
@@ -207,11 +208,11 @@ TEST(SplitCheck, RepliesOfTheOtherEndWhereTheSubjectAnsweredAreSaid) {
 }
 
 TEST(SplitCheck, ASubjectThatAsksOthersIsNoDoubt) {
-  SplitCheck proxy(1'000 * kNsPerMs);  // it serves on one port and asks from others
+  SplitCheck proxy(1'000 * kNsPerMs);  // serves on one port and sends its requests from others
   proxy.add(flow_tick(40'000, 50'000, 100, 100));
   proxy.add(flow_tick(41'000, 80, 300, 0));
   EXPECT_EQ(proxy.doubt(), std::nullopt);
-  SplitCheck both(1'000 * kNsPerMs);  // or from the same port: it gave what the wire says it gave
+  SplitCheck both(1'000 * kNsPerMs);  // uses one port for both; the wire saw each of its replies
   both.add(flow_tick(40'000, 50'000, 100, 100));
   both.add(flow_tick(50'000, 80, 300, 0));
   EXPECT_EQ(both.doubt(), std::nullopt);
@@ -244,12 +245,13 @@ TEST(SplitCheck, OneRetransmissionExplainsOneLateReplyAndNoMore) {
   sample.flows.tcp_retransmissions = 1;
   sample.flows.reply_latency.record(200 * kNsPerMs);
   sample.sockets->reply_runtime->record(kNsPerMs);
-  // What never came is longer than all that did, and takes nothing of what explains those.
+  // The request without a reply lasts longest, but the retransmission must still explain the late
+  // reply.
   sample.flows.reply_latency.record(1'000 * kNsPerMs);
   sample.flows.unanswered = 1;
   check.add(sample);
   EXPECT_EQ(check.doubt(), std::nullopt);
-  sample = tick(80, 100);  // a split of which most is missing
+  sample = tick(80, 100);  // most of the split's time is missing
   sample.sockets->reply_runtime->clear();
   sample.sockets->reply_runtime->record_n(kNsPerMs / 10, 100);
   sample.sockets->reply_socket->clear();

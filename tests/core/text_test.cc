@@ -65,7 +65,7 @@ TEST(Format, UtcIsIso8601) {
 }
 
 TEST(NearestWord, OfAWordOfManyMegabytesIsFoundAtOnce) {
-  // Without a look at the lengths this takes minutes.
+  // This would take minutes if nearest_word() did not compare the lengths first.
   const std::vector<std::string_view> words(500, "reply_latency_and_more");
   EXPECT_EQ(nearest_word(std::string(32 << 20, 'x'), words), std::nullopt);
   EXPECT_EQ(nearest_word("reply_latency_and_mroe", words), words[0]);

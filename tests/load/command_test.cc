@@ -1,4 +1,4 @@
-// `topspin load` as its users meet it: exit codes, JSON names, signals.
+// `topspin load` as users see it: exit codes, JSON names, signals.
 #include <array>
 #include <csignal>
 #include <cstdio>
@@ -41,11 +41,10 @@ std::string read_all(int fd) {
   return text;
 }
 
-/// Runs the program; after `signal_after_ms` (if > 0) it gets SIGINT. `descriptors` > 0 is its
-/// limit.
-/// `hosts` is what the program finds as /etc/hosts; where it cannot be given one it ends with
-/// kNoNamespace.
 constexpr int kNoNamespace = 99;
+/// Runs the program. If they are above 0, it gets SIGINT after `signal_after_ms`, and `descriptors`
+/// is its limit. `hosts` is a file that replaces /etc/hosts; if that is not possible here, the exit
+/// status is kNoNamespace.
 Outcome run_load_program(std::vector<std::string> arguments, int signal_after_ms = 0,
                          rlim_t descriptors = 0, const std::string& hosts = {}) {
   arguments.insert(arguments.begin(), {TOPSPIN_LOAD_PROGRAM, "load"});
@@ -292,7 +291,7 @@ TEST(LoadCommand, ALoadOfNothingIsInvalid) {
   const Outcome outcome = run_load_program({"udp-pingpong", "--target", "127.0.0.1:9", "--stages",
                                             "0:1 over 1ms, hold 1ms", "--period", "1h", "--format",
                                             "json", "-q", "--timeout", "10ms"});
-  // Slot 0 has phase 0: one ping, to nobody. All that was sent is lost: nothing was measured.
+  // The phase of slot 0 is 0, so one ping is sent, to nobody. It is lost, so nothing was measured.
   EXPECT_EQ(outcome.exit_status, 3) << outcome.err;
   const Outcome nothing =
       run_load_program({"http", "--target", "127.0.0.1:9", "--stages", "0:0 over 10ms", "-q"});
@@ -329,7 +328,7 @@ TEST(LoadCommand, OnASignalTheResultSoFarIsPrinted) {
   EXPECT_THAT(outcome.err, HasSubstr("clients"));
 }
 
-/// A real server of the given subject, started and stopped by pid.
+/// Runs a command, and kills it when destroyed.
 class Subject {
  public:
   explicit Subject(const std::vector<std::string>& command) {

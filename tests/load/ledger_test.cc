@@ -1,4 +1,5 @@
-// The ledger against a plain model, and the equations of the accounts. No clock, no socket.
+// Compares the ledger with a simple model, and checks the equations of the accounts. No clock, no
+// socket.
 #include "load/engine/ledger.h"
 
 #include <algorithm>
@@ -49,15 +50,15 @@ TEST(Ledger, AReplyCountsInTheStageThatItsPingWasDueIn) {
 TEST(Ledger, WhatTheClientsOwnEarlierMessageHeldUpIsNotTheGeneratorsLateness) {
   const Schedule schedule = two_stages(1);
   Ledger ledger(schedule, settings_with_timeout(kNanosPerSecond));
-  ledger.sent(0, 100 * kMs, 303 * kMs, 300 * kMs);  // free 200 ms after it was due: 3 ms late
+  ledger.sent(0, 100 * kMs, 303 * kMs, 300 * kMs);  // blocked for 200 ms, so only 3 ms late
   ledger.sent(0, 400 * kMs, 404 * kMs, 350 * kMs);  // free before it was due: 4 ms late
   EXPECT_EQ(ledger.parts()[0].own_lateness.min(), 3 * kMs);
   EXPECT_EQ(ledger.parts()[0].own_lateness.max(), 4 * kMs);
   EXPECT_EQ(ledger.total_accounts().sent_late, 0u);
   ledger.close(0);
-  // The wait stays in the latency from the intended moment.
+  // The latency from the intended moment includes the time for which the message was blocked.
   EXPECT_EQ(ledger.parts()[0].latency_intended.max(), kNanosPerSecond + 203 * kMs);
-  ledger.sent(0, 500 * kMs, 615 * kMs, 600 * kMs);  // 15 ms late, by the generator alone
+  ledger.sent(0, 500 * kMs, 615 * kMs, 600 * kMs);  // the generator is 15 ms late
   EXPECT_EQ(ledger.total_accounts().sent_late, 1u);
 }
 
@@ -67,7 +68,7 @@ TEST(Ledger, LateDuplicateAndForeignRepliesAreToldApart) {
   const uint64_t a = ledger.sent(0, 0, 0);
   const uint64_t b = ledger.sent(0, 500 * kMs, 500 * kMs);
   expire(ledger, 1100 * kMs);
-  EXPECT_TRUE(ledger.waiting(0));  // for b
+  EXPECT_TRUE(ledger.waiting(0));  // b is still outstanding
   EXPECT_EQ(ledger.reply(0, b, 500 * kMs, 1200 * kMs), Match::kReply);
   EXPECT_FALSE(ledger.waiting(0));
   EXPECT_EQ(ledger.reply(0, a, 0, 1300 * kMs), Match::kLateReply);
@@ -119,7 +120,7 @@ TEST(Ledger, AClosedLoopWaitsForEverAndCountsTheDead) {
   expire(ledger, 50 * kNanosPerSecond);  // far beyond the late window
   EXPECT_EQ(ledger.total_accounts().lost, 0u);
   EXPECT_EQ(ledger.reply(0, a, 0, 60 * kNanosPerSecond), Match::kLateReply);
-  // The client that woke up goes on as if nothing had been.
+  // After the late reply the client continues as usual.
   const uint64_t c = ledger.sent(0, 61 * kNanosPerSecond, 61 * kNanosPerSecond);
   expire(ledger, 90 * kNanosPerSecond);
   EXPECT_EQ(ledger.reply(0, c, 61 * kNanosPerSecond, 90 * kNanosPerSecond), Match::kLateReply);
@@ -152,8 +153,8 @@ TEST(Ledger, TcpFailuresAreLostAtOnce) {
   EXPECT_EQ(ledger.total_accounts().lost, 2u);
 }
 
-/// One client with a ping every 200 ms and a timeout of 1 s, without numbers, at a server that
-/// takes `latency_ns(k)` for ping k; nullopt: it is lost.
+/// Simulates one client that sends an unnumbered ping every 200 ms, with a timeout of 1 s. The
+/// server takes `latency_ns(k)` to answer ping k; nullopt means that the ping is lost.
 LoadAccounts unnumbered(const std::function<std::optional<int64_t>(int)>& latency_ns,
                         Histogram& latencies) {
   constexpr int kPings = 60;
@@ -211,7 +212,8 @@ TEST(Ledger, WithoutNumbersALossDelaysNoOtherReply) {
   EXPECT_EQ(latencies.sum(), static_cast<uint64_t>((54 * 2 + 6 * 1000) * kMs));
 }
 
-/// Many clients, every fate, with and without numbers: the ledger's counts are those of the dice.
+/// Many clients, with and without numbers. Random numbers decide whether a ping is answered, late,
+/// lost or answered twice, and the ledger must count the same.
 TEST(Ledger, CountsAreTheTruthOfARandomNetwork) {
   constexpr uint32_t kClients = 40;
   constexpr int64_t kTimeout = 200 * kMs;
@@ -228,8 +230,8 @@ TEST(Ledger, CountsAreTheTruthOfARandomNetwork) {
     const auto later = [](const Delivery& a, const Delivery& b) { return a.at_ns > b.at_ns; };
     std::vector<Delivery> wire;
     LoadAccounts truth;
-    // Without numbers a client must have one ping in the air at a time, and latencies be alike, for
-    // the truth to be knowable.
+    // Without numbers, the outcome is unambiguous only if a client has one outstanding ping at a
+    // time and the latencies are similar.
     const int64_t step = numbered ? 10 * kMs : 500 * kMs;
     int64_t now = 0;
     const auto deliver_until = [&](int64_t until) {
@@ -255,7 +257,7 @@ TEST(Ledger, CountsAreTheTruthOfARandomNetwork) {
           wire.push_back({now + after, client, number, now});
           std::push_heap(wire.begin(), wire.end(), later);
         };
-        switch (round == 0 ? 7 : random() % 8) {  // the first is answered, and so known
+        switch (round == 0 ? 7 : random() % 8) {  // the first is answered: a usual latency is known
           case 0: ++truth.lost; break;
           case 1:
             ++truth.late_replies;
@@ -287,7 +289,7 @@ TEST(Ledger, CountsAreTheTruthOfARandomNetwork) {
     EXPECT_THAT(find_imbalances(got, {}, context), IsEmpty());
     uint64_t latencies = 0;
     for (const LoadPart& part : ledger.parts()) latencies += part.latency_intended.count();
-    EXPECT_EQ(latencies, got.sent);  // each ping enters once, the lost ones too
+    EXPECT_EQ(latencies, got.sent);  // each ping is recorded once, also if it is lost
   }
 }
 

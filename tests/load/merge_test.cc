@@ -1,5 +1,5 @@
-// Two generators in network namespaces of their own load a server in a third, and are shown as one:
-// the worked example of docs/load.md.
+// Two generators in separate network namespaces load a server in a third, and are shown as one
+// load. This is the worked example of docs/load.md.
 #include <set>
 
 #include <fmt/format.h>
@@ -15,7 +15,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-/// Namespaces and what connects them, gone with this object.
+/// Creates the namespaces and the links between them, and removes them when it is destroyed.
 class Hosts {
  public:
   Hosts() {
@@ -65,7 +65,7 @@ TEST(LoadMerge, TwoHostsAreShownAsOneLoad) {
   Process server(
       Hosts::in("server", {"python3", std::string(TOPSPIN_SOURCE_DIR) + "/bench/subjects/server.py",
                            "udp", "9000", "0.0.0.0"}));
-  sleep(2);  // it prints nothing; a ping before it listens is lost, and the accounts still balance
+  sleep(2);  // the server does not say when it listens; pings that come too early count as lost
   const auto load = [&](const char* name, const char* network, const char* clients) {
     return Hosts::in(name, {topspin_binary(), "load", "udp-pingpong", "--target",
                             fmt::format("10.77.{}.1:9000", network), "--clients", clients, "--hold",
@@ -78,7 +78,7 @@ TEST(LoadMerge, TwoHostsAreShownAsOneLoad) {
   ASSERT_GT(of_one["replied"].get<int>(), 0) << of_one;
 
   const std::string all = dir.file("all.db");
-  for (int i = 0; i < 2; ++i) {  // joining again changes nothing
+  for (int i = 0; i < 2; ++i) {  // merging a second time changes nothing
     const Outcome merged = topspin({"merge", all, dir.file("one.db"), dir.file("two.db")});
     EXPECT_EQ(merged.exit_code, 0) << merged.err;
   }

@@ -90,7 +90,7 @@ void MisbehavingTcpServer::run() {
     std::vector<pollfd> pollers{{fd_.get(), POLLIN, 0}};
     for (const Connection& c : connections) pollers.push_back({c.fd.get(), POLLIN, 0});
     poll(pollers.data(), pollers.size(), 10);
-    for (size_t i = connections.size(); i-- > 0;) {  // backwards: some are taken out
+    for (size_t i = connections.size(); i-- > 0;) {  // backwards, because some are erased
       if (pollers[i + 1].revents == 0) continue;
       std::array<char, 4096> bytes;
       const ssize_t got = recv(connections[i].fd.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);

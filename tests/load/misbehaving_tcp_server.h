@@ -1,4 +1,4 @@
-// A real TCP server whose connections (or HTTP answers) meet known fates, and the truth of them.
+// A real TCP server that treats its connections (or HTTP requests) in known ways, and counts them.
 #pragma once
 
 #include <atomic>
@@ -13,23 +13,23 @@
 namespace topspin {
 
 enum class TcpFate : uint8_t {
-  kWhole,        // say: 64 bytes and FIN; HTTP: Content-Length
-  kChunked,      // HTTP alone
-  kUntilClose,   // HTTP alone: no length, the body ends with the connection
-  kTruncated,    // half of it and FIN
-  kResetBefore,  // RST, nothing said
-  kResetAfter,   // half of it and RST
+  kWhole,        // 64 bytes and FIN; HTTP: a response with Content-Length
+  kChunked,      // HTTP only
+  kUntilClose,   // HTTP only: no length, the body ends with the connection
+  kTruncated,    // half of the bytes and FIN
+  kResetBefore,  // RST, no bytes
+  kResetAfter,   // half of the bytes and RST
   kSilence,      // nothing, until the server ends
-  kError,        // HTTP alone: a whole answer with status 500
-  kNotFound,     // HTTP alone: a whole answer with status 404
+  kError,        // HTTP only: a complete response with status 500
+  kNotFound,     // HTTP only: a complete response with status 404
 };
 
 struct TcpMisbehaviour {
-  bool http = false;           // answers requests; else says its piece on accept
-  std::vector<TcpFate> fates;  // in turn, one a connection or one a request
+  bool http = false;           // answers requests; otherwise speaks first, after accept
+  std::vector<TcpFate> fates;  // used in turn, one per connection or per HTTP request
   int backlog = 1024;
   bool accepts = true;
-  bool v6 = false;  // on ::1 alone
+  bool v6 = false;  // listens only on ::1
 };
 
 class MisbehavingTcpServer {
@@ -42,14 +42,14 @@ class MisbehavingTcpServer {
   struct Truth {
     uint64_t connections = 0;
     std::map<TcpFate, uint64_t> fates;
-    std::string first_request;  // HTTP: its head
+    std::string first_request;  // HTTP: head of the first request
   };
   const Truth& stop();
 
  private:
   void run();
   TcpFate next_fate();
-  bool meet(int fd, TcpFate fate);  // whether the connection goes on
+  bool meet(int fd, TcpFate fate);  // whether the connection stays open
 
   TcpMisbehaviour behaviour_;
   UniqueFd fd_;

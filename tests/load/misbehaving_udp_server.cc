@@ -107,7 +107,7 @@ void MisbehavingUdpServer::run() {
         (void)sendto(fd_.get(), text.data(), text.size(), 0,
                      reinterpret_cast<const sockaddr*>(&from), from_length);
       };
-      // Each datagram has one fate, so that the shares add up.
+      // Only one thing happens to each datagram, so that the counts add up.
       if (dice(behaviour_.drop_permille)) {
         ++truth_.dropped;
       } else if (dice(behaviour_.delay_permille)) {

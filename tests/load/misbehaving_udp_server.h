@@ -1,4 +1,4 @@
-// A real UDP server that drops, delays and duplicates a known share, and keeps the truth of it.
+// A real UDP server that drops, delays and duplicates known shares, and counts what it did.
 #pragma once
 
 #include <atomic>
@@ -16,9 +16,9 @@ struct UdpMisbehaviour {
   int delay_permille = 0;  // answered delay_ns later
   int64_t delay_ns = 0;
   int duplicate_permille = 0;   // answered twice
-  int foreign_permille = 0;     // three bytes of nonsense beside the answer
-  bool echo = false;            // else it says PONG
-  int64_t stall_after_ns = -1;  // from the first datagram on: reads nothing for stall_ns
+  int foreign_permille = 0;     // answered, and then sent three bytes of nonsense
+  bool echo = false;            // otherwise answers PONG
+  int64_t stall_after_ns = -1;  // after the first datagram; then nothing is read for stall_ns
   int64_t stall_ns = 0;
 };
 
@@ -28,7 +28,7 @@ struct UdpTruth {
   uint64_t delayed = 0;
   uint64_t duplicated = 0;
   uint64_t foreign = 0;
-  uint64_t flows = 0;  // distinct ends that it heard from
+  uint64_t flows = 0;  // distinct addresses and ports that sent something
 };
 
 class MisbehavingUdpServer {
@@ -40,7 +40,7 @@ class MisbehavingUdpServer {
   /// "127.0.0.1:PORT"
   const std::string& target() const { return target_; }
 
-  /// Reads what has come, and ends the thread; the truth is whole.
+  /// Reads what has arrived and ends the thread. After that, the counts are complete.
   const UdpTruth& stop();
 
  private:

@@ -1,4 +1,5 @@
-// Small pure parts: HTTP responses in any pieces, pings on the wire, /proc texts, preflight, judge.
+// Small parts of the load: HTTP responses in pieces of any size, pings on the wire, /proc texts,
+// preflight, the judgement of a load, and the choice of a target's address.
 #include <random>
 
 #include <arpa/inet.h>
@@ -66,13 +67,14 @@ TEST(HttpResponse, EndsWhereItEndsInWhateverPiecesItComes) {
       {"SSH-2.0-OpenSSH\r\n", kMalformed, 0},
       {"HTTP/1.1 20 OK\r\n\r\n", kMalformed, 0},
       {"HTTP/1.1 200 OK\r\nnonsense\r\n\r\n", kMalformed, 0},
-      // Folded headers: old, and still valid in an answer.
+      // Folded headers are obsolete, but still valid in a response.
       {"HTTP/1.1 200 OK\r\nX-Long: a\r\n b\r\n\tc: d\r\nContent-Length: 2\r\n\r\nab", kDone, 200,
        2},
       {"HTTP/1.1 200 OK\r\nContent-Length:\r\n  3\r\n\r\nabc", kDone, 200, 3},
       {"HTTP/1.1 200 OK\r\nConnection: foo,\r\n close\r\nContent-Length: 0\r\n\r\n", kDone, 200, 0,
        false},
-      // Chunks overrule a length; what follows an upgrade is no part of the answer.
+      // Chunked encoding overrides Content-Length. What follows an upgrade is not part of the
+      // response.
       {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n"
        "1\r\nx\r\n0\r\n\r\n",
        kDone, 200, 1},
@@ -216,7 +218,7 @@ TEST(JudgeLoad, NamesEachBottleneckAndNothingElse) {
                 r.total.accounts.lost = 10'000;
               }),
               HasSubstr("nothing was answered"));
-  // A client that waits for its server is no fault of the generator.
+  // Messages that wait for the server are not the generator's fault.
   LoadResult waiting = healthy();
   waiting.planned = waiting.total.accounts.scheduled = 12'000;
   waiting.total.accounts.never_scheduled = waiting.total.accounts.blocked = 2'000;
@@ -302,7 +304,7 @@ SocketAddress loopback(int family, uint16_t port) {
   return address;
 }
 
-/// A socket on a port of its own, and that port.
+/// A socket that is bound to a free port, and that port.
 struct Bound {
   UniqueFd fd;
   uint16_t port = 0;
@@ -327,7 +329,7 @@ bool is_free(int family, int type, uint16_t port) {
   return fd && bind(fd.get(), address.get(), address.length) == 0;
 }
 
-/// At a port that nobody has in the other family: other tests run beside this one.
+/// Binds to a port that is free in the other family too. Other tests may use ports meanwhile.
 std::optional<Bound> bind_alone(int family, int other, int type) {
   for (int attempt = 0; attempt < 100; attempt++) {
     auto bound = bind_somewhere(family, type);
@@ -371,7 +373,7 @@ TEST(Target, TheKernelsListNamesWhoHasAUdpPort) {
   EXPECT_TRUE(lists_udp_end(line("00000000000000000000000000000000:0355"), v4));
   EXPECT_FALSE(lists_udp_end(line("0500007F:0355"), v4));
   EXPECT_FALSE(lists_udp_end(line("0600007F:0356"), v4));
-  EXPECT_FALSE(lists_udp_end(line("0600007F:0355", "01"), v4));  // connected to somebody else
+  EXPECT_FALSE(lists_udp_end(line("0600007F:0355", "01"), v4));  // connected to another address
   EXPECT_TRUE(lists_udp_end(line("00000000000000000000000001000000:0355"), v6));
   EXPECT_TRUE(lists_udp_end(line("00000000000000000000000000000000:0355"), v6));
   EXPECT_FALSE(lists_udp_end(line("00000000:0355"), v6));

@@ -1,4 +1,5 @@
-// The schedule as text, as stays and as moments: properties over many random stages.
+// Parsing of stages, the stays of clients, and the moments of the timetable, over many random
+// stages.
 #include "load/engine/schedule.h"
 
 #include <algorithm>
@@ -118,7 +119,7 @@ std::vector<LoadStage> random_stages(std::mt19937& random) {
   return stages;
 }
 
-/// The level that a stage asks for: how many have joined by linear interpolation.
+/// Linear interpolation gives how many clients a stage asks for at each moment.
 TEST(Schedule, AtEveryMomentAsManyClientsAsTheStagesSay) {
   std::mt19937 random(1);
   for (int round = 0; round < 300; ++round) {
@@ -138,7 +139,7 @@ TEST(Schedule, AtEveryMomentAsManyClientsAsTheStagesSay) {
         ASSERT_NEAR(static_cast<double>(there), exact, 1.0001) << round << " stage " << s;
       }
     }
-    // A slot belongs to one client at a time, and clients are in the order of joining.
+    // A slot belongs to one client at a time, and stays are in the order of joining.
     std::map<uint32_t, int64_t> free_from;
     for (size_t i = 0; i < schedule->stays.size(); ++i) {
       const ClientStay& c = schedule->stays[i];
@@ -265,7 +266,7 @@ TEST(Timetable, AClosedLoopHasOneMomentUntilMoreAreAdded) {
   EXPECT_FALSE(table.pop(9 * kNanosPerSecond).has_value());
   table.add_due(0, 9 * kNanosPerSecond);
   EXPECT_EQ(table.pop(9 * kNanosPerSecond)->kind, TimetableEventKind::kDue);
-  table.add_due(0, 10 * kNanosPerSecond);  // it will have left
+  table.add_due(0, 10 * kNanosPerSecond);  // the client has left by then
   EXPECT_EQ(table.pop(10 * kNanosPerSecond)->kind, TimetableEventKind::kLeave);
   EXPECT_FALSE(table.pop(100 * kNanosPerSecond).has_value());
 }

@@ -1,5 +1,5 @@
-// tcp-connect, http and accept-queue with real sockets on loopback, against a server whose
-// connections meet known fates: the accounts equal the truth.
+// tcp-connect, http and accept-queue with real sockets on loopback, against a server that counts
+// how it treats its connections. The accounts must equal its counts.
 #include <filesystem>
 
 #include <gmock/gmock.h>
@@ -60,8 +60,8 @@ TEST(TcpConnect, EveryFateHasItsAccount) {
     const LoadAccounts& a = result->total.accounts;
     EXPECT_EQ(a.sent, truth.connections);
     EXPECT_GT(a.sent, 200u);
-    // A connection that is reset at once, with bytes or without, may never have been seen to stand:
-    // the reset discards what came before it.
+    // The client may not notice that a connection was established if the server resets it at once,
+    // with or without bytes: the reset discards what came before.
     EXPECT_GE(tcp.connected, truth.connections - truth.fates[TcpFate::kResetBefore] -
                                  truth.fates[TcpFate::kResetAfter]);
     EXPECT_EQ(a.replied, truth.fates[TcpFate::kWhole]);
@@ -86,7 +86,7 @@ TEST(TcpConnect, NobodyListens) {
   const auto result = run_load(options, kNeverStop, {});
   ASSERT_TRUE(result.ok()) << result.error().message;
   expect_balanced(*result);
-  // 50, but for those that a busy host leaves no time to send.
+  // 50, or fewer on a busy host that leaves no time to send them all.
   const uint64_t sent = result->total.accounts.sent;
   EXPECT_GT(sent, 0u);
   EXPECT_EQ(result->tcp->refused, sent);
@@ -116,7 +116,7 @@ TEST(Http, KeepAliveAndEveryFate) {
     const uint64_t good = truth.fates[TcpFate::kWhole] + truth.fates[TcpFate::kChunked] +
                           truth.fates[TcpFate::kUntilClose];
     EXPECT_GT(good, 100u);
-    // An answer that a busy machine brings after the timeout is a timeout: both together are exact.
+    // On a busy machine a good answer may come after the timeout. The sum of both is exact.
     EXPECT_LE(a.replied, good);
     EXPECT_EQ(a.replied + tcp.timeouts, good + truth.fates[TcpFate::kSilence]);
     EXPECT_EQ(tcp.truncated, truth.fates[TcpFate::kTruncated]);
@@ -205,7 +205,7 @@ TEST(Http, RepliesThatAreNotHttpAreCalledSo) {
                   testing::HasSubstr("check what serves " + server.target()))));
 }
 
-/// A request that is never answered keeps its client's next ones waiting, beyond --late-after.
+/// A request that is never answered blocks its client's next ones, for longer than --late-after.
 TEST(Http, AServerThatDropsEverySecondRequestDoesNotMakeTheGeneratorLate) {
   TcpMisbehaviour behaviour;
   behaviour.http = true;
@@ -224,7 +224,7 @@ TEST(Http, AServerThatDropsEverySecondRequestDoesNotMakeTheGeneratorLate) {
   EXPECT_GT(result->tcp->timeouts, 20u);
   EXPECT_GT(total.accounts.blocked, 0u);
   EXPECT_LT(total.accounts.sent_late, total.accounts.sent / 10);
-  // Its clients waited 300 ms again and again, and that stays in what the server is held to.
+  // The clients waited 300 ms again and again. The server's latency must include that.
   EXPECT_GT(total.latency_intended.sum(),
             total.latency_actual.sum() + total.own_lateness.sum() + 5 * kNanosPerSecond);
   EXPECT_GT(total.accounts.asked(), 2 * total.accounts.done());
@@ -270,7 +270,7 @@ TEST(Http, AClosedLoopAsksAgainAPeriodAfterEachAnswer) {
     EXPECT_EQ(a.replied, truth.fates[TcpFate::kWhole] + truth.fates[TcpFate::kChunked]);
     EXPECT_EQ(a.lost, truth.fates[TcpFate::kResetBefore]);
     EXPECT_EQ(a.never_scheduled, 0u);
-    // At most one a period and client, and never two of one client at a time.
+    // At most one request per client and period.
     EXPECT_GT(a.scheduled, 20u);
     EXPECT_LE(a.scheduled, 4u * 500u);
   }
@@ -303,7 +303,7 @@ TEST(AcceptQueue, BeyondTheBacklogSynsAreSentAgainAndTimeOut) {
     EXPECT_GE(result->tcp->connected, 8u);
     EXPECT_LT(result->tcp->connected, 40u);
     EXPECT_EQ(result->tcp->connected + result->tcp->timeouts, 40u);
-    EXPECT_GE(*result->kernel.tcp_passive_opens, 9u);  // the kernel takes backlog + 1
+    EXPECT_GE(*result->kernel.tcp_passive_opens, 9u);  // the kernel accepts backlog + 1
     EXPECT_GT(*result->kernel.tcp_listen_overflows, 0u);
   }
   EXPECT_EQ(open_descriptors(), before);

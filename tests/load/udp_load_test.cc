@@ -1,5 +1,5 @@
-// udp-pingpong and udp-flood with real sockets on loopback, against a server that misbehaves in
-// known shares: the accounts equal the truth.
+// udp-pingpong and udp-flood with real sockets on loopback, against a server that counts what it
+// drops, delays and duplicates. The accounts must equal its counts.
 #include <cstring>
 #include <ctime>
 #include <filesystem>
@@ -36,7 +36,8 @@ LoadOptions pingpong(const std::string& target, std::string_view stages) {
   return options;
 }
 
-/// Timing faults of a busy machine are no test's business; imbalance always is.
+/// A busy machine may make the load invalid, which these tests ignore. The accounts must balance
+/// all the same.
 void expect_balanced(const LoadResult& result) {
   for (const std::string& reason : result.invalid_reasons) {
     EXPECT_THAT(reason, testing::Not(HasSubstr("balance")));
@@ -50,7 +51,7 @@ void expect_balanced(const LoadResult& result) {
               testing::IsEmpty());
 }
 
-/// Each message enters all three once, and from due to sent to answered is one line: exact sums.
+/// From due to answered is from due to sent, plus from sent to answered. The sums agree exactly.
 void expect_latencies_meet(const LoadPart& part) {
   EXPECT_EQ(part.latency_intended.sum(), part.latency_actual.sum() + part.own_lateness.sum());
   EXPECT_EQ(part.own_lateness.count(), part.accounts.sent);
@@ -98,8 +99,8 @@ TEST_P(Pingpong, AccountsEqualTheTruthOfAServerThatDropsDelaysAndDuplicates) {
     EXPECT_EQ(truth.flows, 200u);
     EXPECT_EQ(a.sent, truth.received);
     EXPECT_GT(a.sent, 500u);
-    // A client closes once its last ping has timed out, so the late answer to that is lost: both
-    // together are exact. On a machine that stalls for 200 ms a reply in time may also be late.
+    // A client closes when its last ping has timed out, so a late answer to that ping counts as
+    // lost. The sum of all is exact. If the machine stalls for 200 ms, other replies are late too.
     EXPECT_EQ(a.replied + a.late_replies + a.lost, truth.received);
     EXPECT_GE(a.lost, truth.dropped);
     EXPECT_LE(a.lost, truth.dropped + truth.delayed);
@@ -109,7 +110,7 @@ TEST_P(Pingpong, AccountsEqualTheTruthOfAServerThatDropsDelaysAndDuplicates) {
     EXPECT_GE(a.duplicates + result->clients_joined, truth.duplicated);
     EXPECT_GT(a.duplicates, 0u);
     EXPECT_GT(a.unexpected, 0u);
-    // A shared socket also hears what comes for clients that have gone.
+    // A shared socket also receives what arrives for clients that have left.
     const bool shared = GetParam().sockets == SocketMode::kShared;
     EXPECT_LE(a.unexpected, truth.foreign + (shared ? truth.delayed + truth.duplicated : 0));
     EXPECT_EQ(result->total.latency_intended.count(), a.sent);
@@ -132,8 +133,8 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& which) { return which.param.name; });
 
 TEST(UdpPingpong, ExactSharesOfLossWhileClientsStay) {
-  // All stay to the end and answers are late by less than the client's stay: lost is what was
-  // dropped, late is what was delayed, to the packet.
+  // All clients stay to the end and the server delays nothing, so exactly the dropped pings are
+  // lost. On a busy machine a reply may still be late.
   UdpMisbehaviour behaviour;
   behaviour.drop_permille = 80;
   behaviour.duplicate_permille = 80;
@@ -152,7 +153,7 @@ TEST(UdpPingpong, ExactSharesOfLossWhileClientsStay) {
   EXPECT_EQ(a.lost, truth.dropped);
   EXPECT_EQ(a.replied + a.late_replies, truth.received - truth.dropped);
   EXPECT_GT(truth.dropped, 50u);
-  // A lost reply enters as the timeout at least.
+  // A lost reply is recorded with at least the timeout.
   EXPECT_GE(result->total.latency_actual.max(), 1000u * kMs);
 }
 
@@ -170,7 +171,7 @@ TEST(UdpPingpong, OpenLoopShowsAStallToEveryClientThatWasDueInIt) {
   server.stop();
   expect_balanced(*result);
   const Histogram& latency = result->total.latency_intended;
-  // 200 clients a second, so 100 are due while the server stands still, and wait 250 ms on average.
+  // 200 pings per second, so 100 are due while the server stalls. They wait 250 ms on average.
   uint64_t over_50ms = 0;
   for (uint32_t i = topspin_histogram_index(50 * kMs); i < kHistogramBuckets; ++i) {
     over_50ms += latency.cell(i);
@@ -183,7 +184,7 @@ TEST(UdpPingpong, OpenLoopShowsAStallToEveryClientThatWasDueInIt) {
 }
 
 TEST(UdpPingpong, WhatIsSentBehindTimeIsLateFromTheIntendedMoment) {
-  // All are due in the same moments, and one thread can only send them one after another.
+  // All clients are due at the same moments, and one thread can only send one ping after another.
   MisbehavingUdpServer server({});
   LoadOptions options = pingpong(server.target(), "300:300 over 1s");
   options.period_ns = 250 * kMs;
@@ -195,7 +196,7 @@ TEST(UdpPingpong, WhatIsSentBehindTimeIsLateFromTheIntendedMoment) {
   EXPECT_EQ(result->total.accounts.scheduled, 1200u);
   expect_latencies_meet(result->total);
   for (const LoadPart& stage : result->stages) expect_latencies_meet(stage);
-  // 299 of each 300 come after another's system call, which takes a microsecond if nothing else.
+  // 299 of each 300 pings wait for the system calls of others, which take at least a microsecond.
   EXPECT_GT(result->total.own_lateness.sum() / 1200, 20'000u);
   EXPECT_EQ(result->total.accounts.sent_late, result->total.accounts.sent);
 }
@@ -215,7 +216,7 @@ TEST(UdpPingpong, AClosedLoopParksAClientForEveryLostReply) {
   const LoadAccounts& a = result->total.accounts;
   EXPECT_EQ(a.sent, truth.received);
   EXPECT_EQ(a.lost, truth.dropped);
-  EXPECT_EQ(a.dead_clients, truth.dropped);  // a client that is dead sends no more
+  EXPECT_EQ(a.dead_clients, truth.dropped);  // a dead client sends nothing more
   EXPECT_GT(a.dead_clients, 10u);
   EXPECT_EQ(a.scheduled, 50u * 15);  // what an open loop would have sent
   EXPECT_EQ(a.never_scheduled, a.blocked);
@@ -292,8 +293,8 @@ TEST(UdpPingpong, RepeatsReuseSlotsOfSharedSockets) {
   EXPECT_EQ(result->total.accounts.sent, truth.received);
 }
 
-/// Runs `body` on a thread in a network namespace of its own, with loopback up and few ports.
-/// False: not allowed here.
+/// Runs `body` on a thread in a new network namespace, whose loopback is up and whose ephemeral
+/// ports are `range`. Returns false if that is not allowed here.
 template <typename Body>
 bool in_namespace_with_ports(const std::string& range, const Body& body) {
   bool allowed = true;
@@ -327,7 +328,7 @@ TEST(UdpPingpong, OwnSocketsSpreadTheirAddressesWhenPortsAreFew) {
     EXPECT_EQ(truth.flows, 2000u);
     EXPECT_EQ(truth.received, result->total.accounts.sent);
 
-    // Over IPv6 there is one source address: what the ports allow, and no more.
+    // Over IPv6 there is only one source address, so the ports limit the number of clients.
     MisbehavingUdpServer server6({}, "::1");
     options.target = server6.target();
     const auto refused = run_load(options, kNeverStop, {});
@@ -358,7 +359,7 @@ TEST(UdpFlood, AtARateItSendsExactlyWhatIsDue) {
   expect_balanced(*result);
   EXPECT_EQ(result->total.accounts.scheduled, 3000u);
   EXPECT_EQ(truth.flows, 7u);
-  // The kernel's counter is everybody's: others may add to it.
+  // Other programs may add to the kernel's counter.
   EXPECT_LE(truth.received, result->total.accounts.sent);
   EXPECT_GE(truth.received + result->kernel.udp_rcvbuf_errors.value_or(0),
             result->total.accounts.sent);

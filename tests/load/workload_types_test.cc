@@ -1,4 +1,4 @@
-// The list of workloads: what it promises to the command line and to plans.
+// The list of workloads, from which the command line and plans take names, options and defaults.
 #include <set>
 
 #include <gtest/gtest.h>
@@ -31,7 +31,7 @@ TEST(WorkloadTypes, ADefaultThatIsShownIsTheDefault) {
     LoadDraft draft;
     draft.options.wire = WireProfile::kPing4;
     for (const LoadOption& option : options_of(common_load_options(), type.options)) {
-      // The size of a ping is for one wire alone.
+      // Only one wire profile takes a size.
       if (option.default_text.empty() || option.name == "size") continue;
       EXPECT_TRUE(option.set(draft, option.default_text).ok()) << option.name;
     }

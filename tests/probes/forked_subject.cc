@@ -67,7 +67,8 @@ ForkedSubject::~ForkedSubject() {
 void ForkedSubject::go() { write_byte(to_child_); }
 void ForkedSubject::wait_done() {
   if (!read_byte(from_child_)) return;
-  // It goes to sleep only after it has told us: wait for that, so that its account stands still.
+  // The subject goes to sleep only after it has reported. Waits for that, so that its CPU time and
+  // its switches no longer change.
   ProcReader proc("/proc");
   for (int tries = 0; tries < 5'000; ++tries) {
     const auto stat = proc.stat(pid_);

@@ -1,5 +1,5 @@
-// ForkedSubject: a child process of known behaviour to watch. It waits until told to go, works,
-// says that it is done and stays until told to leave, so that /proc can be read beside the probe.
+// ForkedSubject: a child process with known behaviour that tests watch. It waits for go(), works,
+// reports that it is done, and stays until leave(), so that /proc can be compared with the probe.
 // The destructor kills and reaps it. Test support; one thread.
 #pragma once
 
@@ -18,8 +18,8 @@ class ForkedSubject {
 
   pid_t pid() const { return pid_; }
   void go();         // lets it work
-  void wait_done();  // until its work is done and it sleeps, or it died
-  int leave();       // lets it exit; its wait status
+  void wait_done();  // waits until its work is done and it sleeps, or until it has died
+  int leave();       // lets it exit, and returns its wait status
   void run() { go(), wait_done(); }
 
  private:
@@ -28,13 +28,13 @@ class ForkedSubject {
   int from_child_ = -1;
 };
 
-/// Pins the calling thread, and what it starts, to one CPU.
+/// Pins the calling thread, and the threads and processes that it starts, to one CPU.
 void pin_to_cpu(int cpu);
 
-/// Keeps the CPU busy; returns the CPU time that it took, from getrusage's clock.
+/// Computes until the calling thread has used this much more CPU time.
 void burn_cpu_ns(int64_t cpu_ns);
 
-/// `rounds` round trips through two pipes with a forked partner, which is reaped.
+/// Makes `rounds` round trips through two pipes with a forked partner, and reaps it.
 void ping_pong(int rounds);
 
 }  // namespace topspin

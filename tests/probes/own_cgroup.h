@@ -1,4 +1,4 @@
-// A cgroup (v2) of the test's own, with one below it, made and removed with the object. Test
+// A cgroup (v2) for one test, with another one inside it. Made and removed with the object. Test
 // support.
 #pragma once
 
@@ -40,7 +40,7 @@ class OwnCgroup {
   OwnCgroup(const OwnCgroup&) = delete;
   OwnCgroup& operator=(const OwnCgroup&) = delete;
 
-  /// Why there is none; empty: it is there.
+  /// Why the cgroup could not be made; empty if it exists.
   const std::string& missing() const { return missing_; }
 
   void make() {
@@ -48,7 +48,7 @@ class OwnCgroup {
     std::filesystem::create_directories(mount_ + "/" + name_ + "/inner", error);
     if (error) missing_ = "needs to make a cgroup: " + error.message();
   }
-  /// Whoever was inside must be gone; the kernel may need a moment to see that.
+  /// REQUIRES: no process is inside any more. The kernel may need a moment to notice that.
   void remove() const {
     for (const char* below : {"/inner", ""}) {
       const std::string directory = mount_ + "/" + name_ + below;

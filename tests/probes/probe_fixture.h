@@ -1,5 +1,5 @@
-// What the privileged tests of probes share: opening on a forced rung, with a skip that says
-// exactly why where BPF is not to be had; a page shared with the subject. Test support.
+// Shared by the privileged tests of probes: opening on a forced rung, a skip that says exactly why
+// BPF cannot be used, and memory that is shared with the subject. Test support.
 #pragma once
 
 #include <memory>
@@ -39,7 +39,7 @@ inline std::optional<std::string> no_bpf_reason() {
   return std::nullopt;
 }
 
-/// An object in memory shared with children.
+/// An object in memory that is shared with child processes.
 template <typename T>
 class Shared {
  public:
@@ -61,14 +61,14 @@ class Shared {
 #define SKIP_WITHOUT_BPF() \
   if (const auto reason = no_bpf_reason()) GTEST_SKIP() << *reason
 
-/// Skips where the kernel did not show the probe every switch of the subject (it happens some times
-/// in a hundred runs on a busy virtual machine; topspin counts it): then slices and sleeps are
-/// missing, and their exact numbers cannot be compared.
+/// Skips if the kernel hid some switches of the subject from the probe. (That happens in a few of a
+/// hundred runs on a busy virtual machine, and topspin counts it.) Slices and sleeps are then
+/// missing, so exact numbers cannot be compared.
 #define SKIP_UNLESS_EVERY_SWITCH_WAS_SHOWN(interval)   \
   if ((interval).losses.scheduler_hidden_switches > 0) \
   GTEST_SKIP() << "needs every switch to be shown: the kernel hid one"
 
-/// Opens `name` (a Probes) on `subject`, and fails the test unless it stands on `rung`.
+/// Opens `name` (a Probes) on `subject`, and fails the test unless its rung is `wanted`.
 #define OPEN_ON_RUNG(name, subject, options, wanted)                \
   auto name##_result = Probes::open(subject, options);              \
   ASSERT_TRUE(name##_result.ok()) << name##_result.error().message; \

@@ -1,5 +1,5 @@
-// A headless Chromium under a test's command, over the DevTools protocol on a pair of pipes: JSON
-// messages, each ended by a NUL. Opens no port and loads nothing that the test does not name.
+// A headless Chromium that a test controls over the DevTools protocol, on a pair of pipes: JSON
+// messages, each ended by a NUL. It opens no port and loads only what the test names.
 #pragma once
 
 #include <array>
@@ -22,7 +22,7 @@
 
 namespace topspin::test {
 
-/// The path of a Chromium, or nullopt. $CHROMIUM names another.
+/// The path of a Chromium, from $CHROMIUM or from PATH; nullopt if there is none.
 inline std::optional<std::string> find_chromium() {
   if (const char* named = std::getenv("CHROMIUM")) return std::string(named);
   const std::string path = std::getenv("PATH") != nullptr ? std::getenv("PATH") : "";
@@ -30,7 +30,7 @@ inline std::optional<std::string> find_chromium() {
     for (size_t from = 0; from <= path.size();) {
       const size_t end = std::min(path.find(':', from), path.size());
       const std::string file = path.substr(from, end - from) + "/" + name;
-      // Ubuntu's is a script that asks for a snap, which a container cannot have.
+      // Ubuntu's is a script that needs a snap, which does not work in a container.
       std::ifstream head(file, std::ios::binary);
       std::string start(4096, '\0');
       head.read(start.data(), static_cast<std::streamsize>(start.size()));
@@ -52,8 +52,8 @@ class Chromium {
       throw std::runtime_error("no pipes");
     std::vector<std::string> arguments = {
         program, "--headless",
-        // Its sandbox wants user namespaces, which root and
-        // containers lack; it opens the test's own files alone.
+        // The sandbox needs user namespaces, which are not available to
+        // root and in containers. Only the test's own files are opened.
         "--no-sandbox", "--disable-gpu", "--disable-background-networking",
         "--disable-component-update", "--disable-dev-shm-usage", "--disable-extensions",
         "--disable-sync", "--no-first-run", "--hide-scrollbars", "--remote-debugging-pipe",
@@ -63,8 +63,8 @@ class Chromium {
     raw.push_back(nullptr);
     pid_ = fork();
     if (pid_ == 0) {
-      setpgid(0, 0);  // its children end with it
-      // 3 and 4 are where it looks; out of the way first, for they may be the pipes themselves.
+      setpgid(0, 0);  // so that its children can be killed with it
+      // Chromium uses descriptors 3 and 4. The pipes may have these numbers, so they move first.
       const int in = fcntl(commands[0], F_DUPFD, 10);
       const int out = fcntl(answers[1], F_DUPFD, 10);
       dup2(in, 3);
@@ -103,11 +103,11 @@ class Chromium {
     loaded_ = false;
     call("Page.navigate", {{"url", "file://" + path}});
     while (!loaded_) take_message();
-    // A frame later the plots are drawn.
+    // The plots are drawn in the next frame.
     evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))");
   }
 
-  /// The value of an expression, awaited if it is a promise.
+  /// The value of an expression; a promise is awaited.
   Json evaluate(const std::string& expression) {
     const Json answer =
         call("Runtime.evaluate",
@@ -147,7 +147,7 @@ class Chromium {
     evaluate("new Promise(done => setTimeout(done, 150))");
   }
 
-  /// Lays the page out as for paper, or as on the screen again.
+  /// Lays the page out for paper, or for the screen again.
   void paper(bool on) {
     call("Emulation.setEmulatedMedia", {{"media", on ? "print" : ""}});
     evaluate(on ? "void dispatchEvent(new Event('beforeprint'))"
@@ -160,7 +160,7 @@ class Chromium {
   /// PDF bytes, base64.
   std::string pdf() { return call("Page.printToPDF")["data"].get<std::string>(); }
 
-  /// What the console said, exceptions, and violations of the page's policy.
+  /// Console output, exceptions, and violations of the page's policy.
   const std::vector<std::string>& complaints() const { return complaints_; }
   const std::vector<std::string>& requests() const { return requests_; }
 

@@ -1,5 +1,5 @@
-// One report, three renderings: the same sections in the same order, no text unescaped by accident,
-// tables that fit a terminal.
+// One report in three formats: they have the same sections in the same order, no text is left
+// unescaped by accident, and tables fit a terminal. Also the documents of doctor, load and A/A.
 #include <algorithm>
 #include <sstream>
 #include <type_traits>
@@ -51,7 +51,7 @@ TEST(Document, SaysOneOrderInAllFormats) {
     return at == std::string::npos ? from : at;
   };
   for (const document::Section& section : document.sections) {
-    // What a terminal has no room for is left out there.
+    // The text for terminals leaves out this section.
     if (section.id != "numbers") in_text = next(text, "\n" + section.title + "\n", in_text);
     const bool open = section.fold == document::Fold::kOpen;
     in_markdown =
@@ -65,7 +65,8 @@ size_t columns_of(const std::string& line) {
       std::count_if(line.begin(), line.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
-/// The longest line of a text that is a row of a table: words two spaces apart, several times.
+/// The width of the widest table row of a text. A row is a line with at least three gaps of two or
+/// more spaces.
 size_t widest_row(const std::string& text) {
   size_t widest = 0;
   std::istringstream lines(text);
@@ -86,7 +87,7 @@ TEST(Document, TablesAtATerminalFit) {
   const std::string text = text_report(read_page(directory.file(), {id}));
   EXPECT_GT(widest_row(text), 60u);
   EXPECT_LE(widest_row(text), 100u);
-  // A table with more columns than that says which it leaves out.
+  // A table with more columns than fit says which ones it leaves out.
   EXPECT_NE(text.find("(no room for: "), std::string::npos) << text;
   Judgement judgement;
   Comparison c;

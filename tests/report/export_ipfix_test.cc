@@ -1,4 +1,4 @@
-// IPFIX: decoded by a reader written from the RFC alone, and by nfcapd.
+// IPFIX, decoded by a reader that was written only from the RFC, and by nfcapd.
 #include <fstream>
 #include <sstream>
 
@@ -15,7 +15,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-/// Knows nothing of our templates: takes them from the file.
+/// Does not know our templates; takes them from the file.
 constexpr const char* kReadIpfix = R"(
 import json, struct, sys
 data = open(sys.argv[1], 'rb').read()
@@ -90,7 +90,8 @@ TEST_F(ExportIpfix, AFileReadsBackByTheRfcAlone) {
   }
 }
 
-/// octetDeltaCount is of IP packets (RFC 5102); what was captured has link-layer headers as well.
+/// octetDeltaCount counts octets of IP packets (RFC 5102). The captured bytes include link-layer
+/// headers.
 TEST_F(ExportIpfix, OctetsAreOfIpWhereTheLinkTypeTells) {
   const std::pair<const char*, uint64_t> links[] = {
       {"EN10MB", 14}, {"LINUX_SLL", 16}, {"LINUX_SLL2", 20}, {"NULL", 4}, {"IPV4", 0}};
@@ -121,13 +122,13 @@ TEST_F(ExportIpfix, OctetsAreOfIpWhereTheLinkTypeTells) {
   }
 }
 
-/// A recording's flows are stamped by the monotonic clock; IPFIX wants the time of day.
+/// The flows of a recording have times of the monotonic clock. IPFIX needs the time of day.
 TEST_F(ExportIpfix, TimesOfARecordingAreTheTimeOfDay) {
   const std::string id = store_hostile_run(db(), 3);
   {
     auto connection = Connection::open(db(), Access::kWrite);
     ASSERT_TRUE(connection.ok());
-    // kStart by the wall clock is 5 s by the monotonic one.
+    // kStart on the wall clock is 5 s on the monotonic one.
     ASSERT_TRUE((*connection)
                     ->execute("UPDATE flow SET first_ns = first_ns - " + std::to_string(kStart) +
                               " + 5000000000, last_ns = last_ns - " + std::to_string(kStart) +
@@ -172,7 +173,7 @@ bool listens(uint16_t port) {
 
 TEST_F(ExportIpfix, NfcapdCollectsEveryFlow) {
   TOPSPIN_NEEDS_PROGRAM("nfcapd", "nfdump");
-  constexpr uint64_t kFlows = 500;  // 45 kB: fits the collector's socket, however late it reads
+  constexpr uint64_t kFlows = 500;  // 45 kB, which fit the collector's socket if it reads late
   store_hostile_run(db(), kFlows, "EN10MB");
   const auto ip_octets = [](uint64_t octets, uint64_t packets) {
     return std::to_string(octets - std::min(octets, 14 * packets));
@@ -186,7 +187,7 @@ TEST_F(ExportIpfix, NfcapdCollectsEveryFlow) {
   const Outcome run = topspin({"export", "--db", db(), "--format", "ipfix", "--collector",
                                "127.0.0.1:" + std::to_string(port)});
   ASSERT_EQ(run.exit_code, 0) << run.err;
-  usleep(500'000);  // what is in the socket's buffer
+  usleep(500'000);  // lets the collector read its socket's buffer
   kill(collector.pid(), SIGTERM);
   const Outcome collected = collector.finish(std::chrono::seconds(20));
   const Outcome dump = test::run({"nfdump", "-R", dir_.file("flows"), "-q", "-N", "-6", "-o",

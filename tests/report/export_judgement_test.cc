@@ -1,5 +1,5 @@
-// A judgement as JUnit XML and as GitHub's annotations: read back by XML parsers and by the rules
-// of the runner, with hostile names.
+// A judgement as JUnit XML and as GitHub annotations, with hostile names. XML parsers read the
+// first, and the second is checked by the rules of GitHub's runner.
 #include <fstream>
 #include <sstream>
 

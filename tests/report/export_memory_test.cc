@@ -1,5 +1,5 @@
-// Memory does not grow with the run: a long run with many flows is exported in about the memory
-// that a short one takes.
+// The memory of an export does not grow with the run: a long run with many flows takes about as
+// much as a short one.
 #include <fstream>
 #include <sstream>
 
@@ -8,12 +8,12 @@
 namespace topspin::test {
 namespace {
 
-/// The most memory that the program held, in KiB, as last seen while it ran. Its output is thrown
-/// away.
+/// The program's peak resident memory (VmHWM) in KiB, as last read while it ran. Its output is
+/// discarded.
 int64_t peak_kib(const std::vector<std::string>& arguments) {
   std::string command = "exec " + topspin_binary();
   for (const std::string& argument : arguments) command += " " + argument;
-  // Freed memory that a sanitizer holds back is not the program's.
+  // Freed memory in a sanitizer's quarantine is not the program's, so the quarantine is kept small.
   Process process({"sh", "-c", command + " >/dev/null"}, [] {
     setenv("ASAN_OPTIONS", "quarantine_size_mb=1:thread_local_quarantine_size_kb=64", 1);
   });
@@ -55,7 +55,7 @@ void store_run_of(const std::string& db, uint64_t ticks, uint64_t flows) {
 
 TEST(ExportMemory, DoesNotGrowWithTheRun) {
   const TempDir directory;
-  // Both fill the reader's batches (64 ticks, 4,096 flows); one is 20 times the other.
+  // Both runs fill the reader's batches (64 ticks, 4,096 flows); one is 20 times as large.
   store_run_of(directory.file("short.db"), 100, 5'000);
   store_run_of(directory.file("long.db"), 2'000, 100'000);
   const std::vector<std::vector<std::string>> formats = {{"json"},
@@ -74,8 +74,8 @@ TEST(ExportMemory, DoesNotGrowWithTheRun) {
     };
     const int64_t small = peak("short.db"), large = peak("long.db");
     EXPECT_GT(small, 0) << format[0];
-    // SQLite's page cache (2 MiB by default) fills in the long run, and a sanitizer's allocator
-    // keeps some of what was freed; the run itself is 30 MB.
+    // The long run fills SQLite's page cache (2 MiB by default), and a sanitizer's allocator keeps
+    // some freed memory. The run itself has 30 MB.
     EXPECT_LT(large - small, 12'000) << format[0] << ": " << small << " and " << large << " KiB";
     RecordProperty(format.back(), std::to_string(small) + " and " + std::to_string(large) + " KiB");
   }

@@ -1,5 +1,5 @@
-// `topspin export` of runs: each format read back by a reader that is not ours, with hostile text
-// in every place that takes text.
+// `topspin export` of runs: each format is read back by a reader that is not ours, with hostile
+// text in every place that takes text.
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -15,7 +15,7 @@ namespace {
 using Json = nlohmann::json;
 using testing::HasSubstr;
 
-/// Bytes that are no UTF-8 become U+FFFD, as every format must show them.
+/// Every format must show bytes that are not UTF-8 as U+FFFD.
 std::string as_unicode(const std::string& text) {
   std::string out;
   for (const char c : text) {
@@ -114,8 +114,8 @@ TEST_F(Export, JsonIsOneDocumentWithEverything) {
   EXPECT_EQ(run["load_parts"][1]["latency_intended_ns"]["count"], 98);
 }
 
-/// Which columns the exported document does not show, table by table, and which the table of a
-/// tick's numbers has. {"tables", "missing", "numbers"}
+/// Prints {"tables": how many there are, "missing": the columns that the exported document does not
+/// show, "numbers": the integer columns of ticks and of a load's parts}.
 constexpr const char* kUnreachableColumns = R"(
 import json, sqlite3, sys, os
 home = sys.argv[1]
@@ -166,10 +166,10 @@ for table in tables:
 print(json.dumps({'tables': len(tables), 'missing': missing, 'numbers': numbers}))
 )";
 
-/// Nothing is stored and yet unreachable: each column of each table is in the exported document,
-/// named as the database names it, and a rule can name each number of a tick and of a load's part.
+/// Everything that is stored can be reached: each column of each table is in the exported document,
+/// named as in the database, and rules can name each number of a tick and of a load's part.
 TEST_F(Export, EveryColumnOfTheDatabaseIsInADocumentAndEachNumberInRules) {
-  // What the run of the other tests lacks.
+  // Has what the run of the other tests lacks.
   RunInfo info;
   info.id = make_run_id(kStart + 1);
   info.started_wall_ns = kStart + 1;
@@ -307,7 +307,7 @@ TEST_F(Export, HdrPercentilesGrowTowardsTheMaximum) {
     EXPECT_GE(row[1].get<double>(), share);
     value = row[0];
     share = row[1];
-    // 1 to 1,000 us evenly, twice: the value at share q is q ms within a bucket.
+    // The values 1 to 1,000 us, twice each: the value at share q is q ms, to within a bucket.
     EXPECT_NEAR(value, share * 1e6, 1e6 / 32 + 1000);
     EXPECT_NEAR(row[2].get<double>(), share * 2000, 0.01);
   }
@@ -366,7 +366,7 @@ TEST_F(Export, PerfettoTraceHasCountersThreadsAndLateFlows) {
       EXPECT_FALSE(event["args"].contains("run_queue_wait_ns_count")) << "absent is left out";
     }
   }
-  // The slow reply: its halves in their order, and in each its parts, which fill it.
+  // The slow reply has two halves in their order, and each half is filled by its parts.
   struct Slice {
     std::string name;
     double begin = 0, end = 0;
@@ -498,7 +498,7 @@ TEST_F(Export, OpenMetricsIsConformToTheLetter) {
   EXPECT_EQ(kind("topspin_run"), Kind("info", ""));
   const Json& info = families["topspin_run"][2];
   ASSERT_EQ(info.size(), 2u);
-  // A carriage return and a tab have no escape in a label's value: they come as spaces.
+  // A label's value has no escape for a carriage return or a tab, so they become spaces.
   std::string hostname = as_unicode(hostile("@"));
   for (char& c : hostname) c = c == '\r' || c == '\t' ? ' ' : c;
   for (const std::string& bad : {std::string("\x1b"), std::string("\xef\xbf\xbe"),
@@ -521,8 +521,8 @@ TEST_F(Export, OpenMetricsIsTakenByPrometheus) {
   const Outcome blocks =
       test::run({"promtool", "tsdb", "create-blocks-from", "openmetrics", file, dir_.file("data")});
   ASSERT_EQ(blocks.exit_code, 0) << blocks.out << blocks.err;
-  std::filesystem::create_directory(dir_.file("data") + "/wal");  // dump wants one, if empty
-  // Newer versions also want a directory data/ where they are started.
+  std::filesystem::create_directory(dir_.file("data") + "/wal");  // dump needs it, even if empty
+  // Newer versions also need a directory data/ in the directory in which they are started.
   const Outcome dump = test::run({"promtool", "tsdb", "dump", "data"},
                                  [&] { std::filesystem::current_path(dir_.path()); });
   ASSERT_EQ(dump.exit_code, 0) << dump.err;
@@ -545,9 +545,9 @@ TEST_F(Export, OpenMetricsIsTakenByPrometheus) {
   EXPECT_EQ(value_of("topspin_reply_latency_seconds_count", ""), "2000");
   EXPECT_EQ(value_of("topspin_reply_latency_seconds_sum", ""), "1.001");
   EXPECT_EQ(value_of("topspin_reply_latency_seconds_bucket", "le=\"+Inf\""), "2000");
-  // 1 to 262 us of 1 to 1,000: exact, since the edge is one of the stored buckets'.
+  // Twice the 262 values from 1 to 262 us. Exact, since it is also the edge of a stored bucket.
   EXPECT_EQ(value_of("topspin_reply_latency_seconds_bucket", "le=\"0.000262143\""), "524");
-  // Lateness of -499 to 500 ms: those at most -33.6 ms, and those at most 134.2 ms.
+  // Of lateness from -499 to 500 ms, twice: the values up to -33.6 ms, and up to 134.2 ms.
   EXPECT_EQ(value_of("topspin_lateness_seconds_bucket", "le=\"-0.033554432\""), "932");
   EXPECT_EQ(value_of("topspin_lateness_seconds_bucket", "le=\"0.134217727\""), "1268");
   EXPECT_EQ(value_of("topspin_lateness_seconds_sum", ""), "none");
@@ -599,7 +599,7 @@ TEST_F(Export, WrongUsageIsSaidAndLeavesNoFile) {
   refused({"json", "-o", dir_.file("no/such/file")}, 5, "cannot write");
   refused({"json", "-o", "/dev/full"}, 5, "cannot write");
   EXPECT_EQ(topspin({"export", "--db", db()}).exit_code, 2);
-  // A failed export leaves what was there, and nothing beside it.
+  // A failed export keeps the old file and leaves no other one.
   std::ofstream(dir_.file("kept")) << "old";
   refused({"hdr", "--histogram", "tcp_handshake_ns", "-o", dir_.file("kept")}, 2, "no samples");
   EXPECT_EQ(bytes_of(dir_.file("kept")), "old");

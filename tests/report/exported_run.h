@@ -1,4 +1,4 @@
-// What the tests of exports share: a stored run full of hostile text, and other programs' readers.
+// Shared by the tests of exports: a stored run full of hostile text, and readers of other programs.
 #pragma once
 
 #include <string>
@@ -13,7 +13,7 @@
 
 namespace topspin::test {
 
-/// Everything that means something to a spreadsheet, a terminal, XML, JSON, Prometheus or GitHub.
+/// Text that has a special meaning to spreadsheets, terminals, XML, JSON, Prometheus and GitHub.
 inline std::string hostile(const std::string& start = "") {
   using namespace std::string_literals;
   return start +
@@ -47,7 +47,7 @@ inline FlowRow make_flow(uint64_t id, uint8_t ip_version) {
   return flow;
 }
 
-/// A load of one stage: 100 messages due, 98 answered within 1 to 98 us.
+/// A load of one stage with 100 messages, of which 98 are answered within 1 to 98 us.
 inline LoadResult hostile_load() {
   LoadResult load;
   load.target = hostile("=");
@@ -65,7 +65,8 @@ inline LoadResult hostile_load() {
   return load;
 }
 
-/// Two ticks, `flows` flows (every fourth IPv6), one of each other kind of row, and a load; its id.
+/// Stores a run with two ticks, `flows` flows (every fourth is IPv6), one row of most other kinds,
+/// and a load. Returns its id.
 inline std::string store_hostile_run(const std::string& db, uint64_t flows = 4,
                                      const std::string& link_type = "RAW") {
   RunInfo info;
@@ -197,7 +198,7 @@ inline std::string store_hostile_run(const std::string& db, uint64_t flows = 4,
   return info.id;
 }
 
-/// What a Python program makes of a file: it prints JSON.
+/// Runs a Python program on a file, and parses the JSON that it prints.
 inline nlohmann::json python(const std::string& program, const std::string& file) {
   const Outcome run = test::run({"python3", "-c", program, file});
   EXPECT_EQ(run.exit_code, 0) << run.err;
@@ -208,7 +209,7 @@ inline bool has_program(const std::string& name) {
   return test::run({"sh", "-c", "command -v " + name}).exit_code == 0;
 }
 
-/// A Python that has the module: Debian's own may stand beside another in PATH. Empty: none has.
+/// A Python that has the module; empty if there is none. PATH may have another one than Debian's.
 inline std::string python_with(const std::string& module) {
   for (const char* python : {"python3", "/usr/bin/python3"}) {
     if (test::run({python, "-c", "import " + module}).exit_code == 0) return python;

@@ -103,7 +103,7 @@ TEST_F(FlamePages, ARunHasOneAndTwoRunsHaveTheirDifference) {
   EXPECT_THAT(both, testing::HasSubstr("Where CPU time went, B against A"));
   EXPECT_THAT(both, testing::HasSubstr("A: 1,800 samples in 1 run; B: 1,800 samples in 1 run"));
   EXPECT_THAT(both, testing::HasSubstr("\"sides\":2"));
-  // Where nothing can be drawn, there are the functions.
+  // Formats that cannot draw list the functions.
   const ReportPage page = test::read_page(directory_.file(), {b_});
   EXPECT_THAT(text_report(page), testing::HasSubstr("On a CPU in"));
   EXPECT_THAT(markdown_report(page, 1 << 20), testing::HasSubstr("On a CPU in"));

@@ -1,6 +1,5 @@
-// A database whose every text was written by somebody else: nothing that is printed steers a
-// terminal or the CI system that reads the log. The columns are the schema's own list, so that a
-// new one is tested from its first day.
+// A database in which every text is hostile: nothing that is printed controls a terminal or the CI
+// system that reads the log. The schema gives the columns, so that new ones are tested too.
 #include <set>
 #include <sstream>
 
@@ -13,14 +12,15 @@
 namespace topspin::test {
 namespace {
 
-/// Escapes, a C1 control, a bidirectional override, and lines that are commands of GitHub and
-/// Azure.
+/// Terminal escapes, a C1 control, a bidirectional override, and lines that are commands to GitHub
+/// and Azure.
 std::string poison() {
   using namespace std::string_literals;
   return "::error::p\x1b]0;owned\x07\xc2\x9b\xe2\x80\xae\n::warning file=x::y\r\n  ##[error]z"s;
 }
 
-/// Words of ours and parts of keys: another word there is damage, which is refused.
+/// Columns with words of ours, addresses and parts of keys. Other text there is damage, which is
+/// refused.
 const std::set<std::string>& words_of_ours() {
   static const std::set<std::string> words = {
       "run.status", "probe.rung", "owner.quality", "stage.kind", "load.workload", "load_count.kind",
@@ -28,7 +28,7 @@ const std::set<std::string>& words_of_ours() {
       "flow.initiator_address", "flow.responder_address", "socket.local_address", "called.address",
       "slow_reply.local_address", "slow_reply.remote_address", "cpu_holder.kind",
       "sleep_stack.blocked_by",
-      // Documents of their own, in TOML and JSON.
+      // Documents in TOML and JSON.
       "plan.text", "judgement.document"};
   return words;
 }
@@ -43,7 +43,7 @@ std::vector<std::pair<std::string, std::string>> text_columns(Connection& connec
   return columns;
 }
 
-/// Every text becomes poison; what must be unique ends in its row's number.
+/// Replaces every text by poison. A text that must be unique gets its row's number at the end.
 void poison_every_text(const std::string& db) {
   auto opened = Connection::open(db, Access::kWrite);
   ASSERT_TRUE(opened.ok());
@@ -52,7 +52,7 @@ void poison_every_text(const std::string& db) {
   for (const auto& [table, column] : text_columns(connection)) {
     const std::string name = table + "." + column;
     if (words_of_ours().contains(name)) continue;
-    // The label by which compare and gate find their sides stays.
+    // compare and gate find their sides by this label, so it stays.
     const std::string where = table == "label" ? " WHERE key <> 'side'" : "";
     const std::string unique = name == "run.id" ? " || run" : "";
     auto update = connection.prepare("UPDATE OR IGNORE " + table + " SET " + column + " = ?1" +
@@ -73,7 +73,7 @@ void expect_harmless(const std::string& text, bool own_commands = false) {
   if (own_commands) return;
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
-    std::istringstream parts(line);  // a carriage return begins a line for some readers
+    std::istringstream parts(line);  // some readers take a carriage return for a line end
     for (std::string part; std::getline(parts, part, '\r');) {
       const size_t first = part.find_first_not_of(" \t");
       if (first == std::string::npos) continue;
@@ -104,7 +104,7 @@ class HostileText : public testing::Test {
     poison_every_text(db());
   }
   std::string db() const { return dir_.file("t.db"); }
-  /// Its exit code, after a look at what it printed.
+  /// Runs topspin, checks what it prints, and returns its exit code.
   int harmless(std::vector<std::string> words, bool own_commands = false) {
     std::string all;
     for (const std::string& word : words) all += word + " ";
@@ -154,7 +154,7 @@ TEST_F(HostileText, NoVerdictHandsItOn) {
   harmless({"report", "no-such-run"});
 }
 
-/// Sums over ticks overflow nothing (the sanitizer would end the program).
+/// Sums over ticks must not overflow. (The sanitizer would end the program.)
 TEST_F(HostileText, NumbersAtTheirLimitsAreReported) {
   {
     auto connection = Connection::open(db(), Access::kWrite);
@@ -185,7 +185,7 @@ TEST_F(HostileText, NumbersAtTheirLimitsAreReported) {
     EXPECT_EQ(harmless({"export", "last", "--format", format}), 0);
 }
 
-/// A plan that toml++ would abort on, out of a database.
+/// toml++ would abort on such plans. Here they come from a database.
 TEST_F(HostileText, AStoredPlanThatIsNoPlanLeavesItsRulesUnknown) {
   for (const char* text : {"[[[", "[.", "[#", "x = ["}) {
     auto connection = Connection::open(db(), Access::kWrite);

@@ -1,4 +1,4 @@
-// Reports in Markdown: the verdict first, within GitHub's limits, harmless whatever the names.
+// Reports in Markdown: they stay within GitHub's limits and are harmless whatever the names are.
 #include <sstream>
 
 #include <gtest/gtest.h>
@@ -33,7 +33,7 @@ TEST(MarkdownText, LeavesNoMarkupLinkOrMention) {
   EXPECT_EQ(harmless.find("://"), std::string::npos);
 }
 
-/// Every row of a table has as many cells as its head; nothing but our own tags stands in the text.
+/// Every row of a table has as many cells as its head, and the text has no tags but our own.
 void expect_sound(const std::string& text) {
   size_t cells = 0;
   for (const std::string& line : lines_of(text)) {

@@ -1,4 +1,4 @@
-// docs/numbers.md is what the registry says. With TOPSPIN_UPDATE_GOLDEN=1 the test writes it.
+// docs/numbers.md agrees with the registry. With TOPSPIN_UPDATE_GOLDEN=1 the test writes it.
 #include "report/markdown/numbers_document.h"
 
 #include <cstdlib>

@@ -1,9 +1,9 @@
-// The HTML report in a real browser: it says what the JSON report says, it zooms, it complains of
-// nothing, it asks the network for nothing.
+// The HTML report in a real browser: it shows the numbers of the JSON report, its plots zoom, it
+// logs no errors, and it requests nothing from the network.
 //
-// Also takes pictures. With TOPSPIN_SCREENS=DIR they are left there as report-*.png, of the newest
-// run of the database TOPSPIN_SCREENS_DB if that is given, and flame-*.png of its sides a and b: so
-// the pictures in docs/screens are made.
+// The tests also take screenshots. With TOPSPIN_SCREENS=DIR they are written to that directory:
+// this is how the pictures in docs/screens are made. If TOPSPIN_SCREENS_DB names a database,
+// report-*.png shows its newest run, and flame-*.png compares its sides a and b.
 #include <fstream>
 
 #include <gtest/gtest.h>
@@ -18,7 +18,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-/// One browser for all tests: its start takes longer than they do.
+/// One browser for all tests, because starting it takes longer than the tests.
 class PageInBrowser : public testing::Test {
  protected:
   static void SetUpTestSuite() {
@@ -102,7 +102,7 @@ TEST_F(PageInBrowser, SaysWhatTheJsonReportSays) {
   }
   EXPECT_GE(compared, 15u);
 
-  // What is plotted is what was measured, tick by tick.
+  // The plots show what was measured, tick by tick.
   const auto plotted = [&](const std::string& figure, const std::string& curve) {
     return browser_->evaluate("topspinPage.plots." + figure +
                               ".data[1 + topspinPage.data.figures.find("
@@ -135,17 +135,17 @@ TEST_F(PageInBrowser, HostileNamesAreTextAndNothingElse) {
   EXPECT_EQ(
       browser_->evaluate("document.querySelectorAll('img, [onload], [onerror], iframe').length"),
       0);
-  EXPECT_EQ(browser_->evaluate("document.scripts.length"), 3);  // data, uPlot, the page's own
+  EXPECT_EQ(browser_->evaluate("document.scripts.length"), 3);  // data, uPlot, page.js
   const std::string name = browser_->evaluate("document.querySelector('h1').textContent");
   EXPECT_NE(name.find("</script><script>document.title='owned'"), std::string::npos) << name;
   EXPECT_EQ(browser_->evaluate("document.querySelector('#threads tbody th').textContent"),
             kHostile.substr(0, 15));
-  // The policy is in force: what the page does not carry does not run.
+  // The policy is in force: a script that was not in the page does not run.
   EXPECT_EQ(browser_->evaluate("(() => { const s = document.createElement('script'); "
                                "s.textContent = 'window.ran = 1'; document.body.append(s); "
                                "return window.ran === undefined; })()"),
             true);
-  open_report({a_});  // the refusal just made is a complaint of its own
+  open_report({a_});  // clears the complaint about that script
 }
 
 const char* const kScales = "topspinPage.timePlots.map(p => [p.scales.x.min, p.scales.x.max])";
@@ -171,7 +171,7 @@ TEST_F(PageInBrowser, OnePlotZoomsAllPlotsZoom) {
                 .find(" to "),
             std::string::npos);
 
-  // The cursor is shared: all plots stand at the moment under the mouse.
+  // The cursor is shared: all plots show the moment under the mouse.
   browser_->mouse("mouseMoved", left + width / 3, top + height / 2, 0);
   browser_->evaluate("new Promise(done => setTimeout(done, 100))");
   const Json moments =
@@ -202,8 +202,8 @@ TEST_F(PageInBrowser, TheKeyboardReachesAndZoomsThePlots) {
 
 TEST_F(PageInBrowser, AAndBLieOverEachOther) {
   open_report({a_, b_});
-  // The tiles are rows of the table, as the gate and compare have them: GateRuns holds these
-  // against each other. What a page of two runs says of one of them is that run's.
+  // The tiles of a comparison belong to both runs and have no path. Every other number must be the
+  // one that the JSON report of its run has.
   const Json json[] = {json_report(a_), json_report(b_)};
   for (const Json& datum : browser_->evaluate(kAllData)) {
     const std::string path = datum["path"];
@@ -237,7 +237,7 @@ TEST_F(PageInBrowser, TheHistoryMarksItsChange) {
   EXPECT_EQ(cpu["changes"][0]["worse"], true);
 }
 
-/// Every place for a plot has one: of one run, of A and B, of a history.
+/// Each place for a plot has one, on the pages of one run, of A and B, and of a history.
 TEST_F(PageInBrowser, NoPlaceForAPlotIsEmpty) {
   for (const std::vector<std::string>& runs :
        {std::vector<std::string>{a_}, {a_, b_}, {a_, b_, "last"}}) {
@@ -249,7 +249,7 @@ TEST_F(PageInBrowser, NoPlaceForAPlotIsEmpty) {
   }
 }
 
-/// Bytes of base64, enough of it for a picture.
+/// Decodes base64 up to the first character that is not a digit of it. Enough for pictures.
 std::string decode_base64(const std::string& text) {
   std::string bytes;
   uint32_t bits = 0;
@@ -264,7 +264,7 @@ std::string decode_base64(const std::string& text) {
   return bytes;
 }
 
-/// Plots are drawn before the paper's layout is known: they must still end where their places do.
+/// Plots are drawn before the layout on paper is known, but must still fill their places exactly.
 TEST_F(PageInBrowser, OnPaperEachPlotIsAsWideAsItsPlace) {
   open_report({a_, b_});
   browser_->view(1100, 900, false);  // another width than the plots were first drawn for
@@ -283,7 +283,7 @@ TEST_F(PageInBrowser, OnPaperEachPlotIsAsWideAsItsPlace) {
   browser_->paper(false);
 }
 
-/// Perfetto reads its traces with the browser's own JSON parser: so does this.
+/// Perfetto reads its traces with the browser's JSON parser, and so does this test.
 TEST_F(PageInBrowser, ReadsThePerfettoTrace) {
   const std::string file = dir_.file("trace.json");
   const Outcome made =
@@ -302,8 +302,8 @@ TEST_F(PageInBrowser, ReadsThePerfettoTrace) {
   EXPECT_GE(counts["M"], 2) << "names";
 }
 
-/// A run of 40 ticks. Tick 20 has slow replies of 30 to 34 ms, tick 30 one of 90 ms; each other
-/// tick but the first ten has one of 2 ms.
+/// A run of 40 ticks. Tick 20 has slow replies of 30 to 34 ms, and tick 30 has one of 90 ms. The
+/// first ten ticks have none, and all others have one of 2 ms.
 std::string store_run_with_slow_replies(const std::string& path) {
   const RunInfo info = report_run("server", 1'700'000'000 * kSecond);
   auto writer = create(path, info);
@@ -376,7 +376,7 @@ TEST_F(PageInBrowser, FromAMomentAndFromABucketOneGetsToItsSlowReplies) {
   EXPECT_NE(at_20[0][5].get<std::string>().find("</script><scrip"), std::string::npos);
   EXPECT_EQ(browser_->evaluate("document.querySelectorAll('img').length"), 0);
 
-  // Nothing was kept in the first ten ticks, and the page says so.
+  // No slow reply was kept in the first ten ticks, and the page says so.
   browser_->evaluate(panel + ".querySelector('button').click()");
   EXPECT_EQ(browser_->evaluate(panel), Json());
   click("reply", "5", "40");
@@ -385,7 +385,7 @@ TEST_F(PageInBrowser, FromAMomentAndFromABucketOneGetsToItsSlowReplies) {
       browser_->evaluate(panel + ".textContent").get<std::string>().find("None was kept here"),
       std::string::npos);
 
-  // By keyboard, and back.
+  // The panel opens and closes by keyboard too.
   browser_->key("Escape");
   browser_->evaluate("document.querySelector('.plot[data-plot=reply]').focus()");
   browser_->key("Escape");
@@ -400,12 +400,12 @@ TEST_F(PageInBrowser, FromAMomentAndFromABucketOneGetsToItsSlowReplies) {
   browser_->key("Escape");
   EXPECT_EQ(browser_->evaluate("document.activeElement.dataset.plot"), "reply");
 
-  // A cell of the heat map: the replies of 28 to 34 ms of that moment.
+  // A cell of the heat map: the replies between 2^24.75 and 2^25 ns (28 to 33.6 ms) at that moment.
   click("heat-reply_latency_ns-0", "19.5", "u.valToPos(31e6, 'y')");
   EXPECT_EQ(rows().size(), 4u) << heading() << rows();
   browser_->evaluate(panel + ".querySelector('button').click()");
 
-  // A bucket by percentile, of the line of replies: at its end, the greatest.
+  // A bucket of the plot of percentiles: the end of the line of replies has the slowest one.
   browser_->evaluate("document.querySelector('.plot[data-plot=percentiles]').focus()");
   browser_->evaluate(
       "(() => { const u = topspinPage.plots.percentiles, l = topspinPage.data.percentiles[0].lines"
@@ -420,7 +420,8 @@ TEST_F(PageInBrowser, FromAMomentAndFromABucketOneGetsToItsSlowReplies) {
   }
 }
 
-/// A run with stacks of a server that parses, copies and sleeps; `parse` is its samples in parse.
+/// A run with stacks of a server that parses, copies and sleeps. `parse` is the number of samples
+/// per tick in scan_token, which parse calls; `extra` names another function.
 std::string store_run_with_stacks(const std::string& path, int64_t started_s, uint64_t parse,
                                   const std::string& extra) {
   RunInfo info = report_run("server", started_s * kSecond);
@@ -462,7 +463,7 @@ TEST_F(PageInBrowser, AFlameGraphZoomsSearchesAndIsReachedByKeyboard) {
   browser_->open_file(file);
   const std::string cpu = "topspinPage.flames['flame-cpu']";
   EXPECT_EQ(browser_->evaluate(cpu + ".frames[0].weight[0]"), 730 * 4);
-  // A hostile name is text, drawn and read out, and nothing else.
+  // A hostile name is only text.
   EXPECT_NE(browser_->evaluate("document.title"), "owned");
   EXPECT_EQ(browser_->evaluate("document.querySelectorAll('img').length"), 0);
 
@@ -470,7 +471,7 @@ TEST_F(PageInBrowser, AFlameGraphZoomsSearchesAndIsReachedByKeyboard) {
   const std::string said =
       "document.querySelector('.plot[data-plot=flame-cpu] .flame-said').textContent";
   browser_->evaluate(box + ".focus()");
-  browser_->key("ArrowDown");  // all
+  browser_->key("ArrowDown");  // selects "all"
   for (int i = 0; i < 4; ++i) browser_->key("ArrowDown");
   EXPECT_EQ(browser_->evaluate(cpu + ".state().current"), "event_loop") << "the widest, each time";
   EXPECT_EQ(browser_->evaluate(said).get<std::string>().substr(0, 11), "event_loop:");
@@ -485,14 +486,14 @@ TEST_F(PageInBrowser, AFlameGraphZoomsSearchesAndIsReachedByKeyboard) {
 
   browser_->key("/", "/");
   for (const char* letter : {"p", "a", "r", "s", "e"}) browser_->key(letter, letter);
-  // parse and scan_token, which it calls: 140 of 730.
+  // parse with scan_token, which it calls: 140 of 730 samples.
   EXPECT_EQ(browser_->evaluate(cpu + ".state().found"), "1 box, 19.2\u202f%");
   browser_->key("Enter");
   EXPECT_EQ(browser_->evaluate(cpu + ".state().current"), "parse");
   browser_->key("Escape");
   EXPECT_EQ(browser_->evaluate(cpu + ".state().found"), "");
 
-  // The mouse: what lies under it is named, a click zooms.
+  // The function under the mouse is named, and a click zooms to it.
   const Json at = browser_->evaluate(
       "(() => { const f = " + cpu + "; const c = " + box +
       ".querySelector('canvas'); "
@@ -527,7 +528,7 @@ TEST_F(PageInBrowser, ADifferentialFlameGraphShowsWhatGrewAndWhatIsGone) {
   EXPECT_EQ(change("new_cache"), 1);
   EXPECT_EQ(change("old_cache"), -1);
   EXPECT_EQ(change("all"), 0);
-  // A's function has no width in B; by A's shares it is there.
+  // A function that only A has takes no width by B's shares, but does by A's.
   const std::string old_box = cpu + ".box(" + cpu + ".frames.find(f => f.name === 'old_cache'))";
   EXPECT_EQ(browser_->evaluate(old_box + " === undefined"), true);
   browser_->evaluate("document.querySelector('#figure-flame-cpu .flame-sides button').click()");
@@ -558,7 +559,7 @@ TEST_F(PageInBrowser, ADifferentialFlameGraphShowsWhatGrewAndWhatIsGone) {
   }
 }
 
-/// The colour at the page's corner says which scheme it took.
+/// The background colour shows whether the page is light or dark.
 TEST_F(PageInBrowser, LightDarkNarrowAndOnPaper) {
   const char* own = std::getenv("TOPSPIN_SCREENS_DB");
   const std::string file = dir_.file("screen.html");
@@ -577,7 +578,7 @@ TEST_F(PageInBrowser, LightDarkNarrowAndOnPaper) {
     browser_->open_file(file);
     EXPECT_EQ(browser_->evaluate("getComputedStyle(document.body).backgroundColor"),
               shot.dark ? "rgb(19, 22, 26)" : "rgb(255, 255, 255)");
-    // Nothing sticks out: the page itself never scrolls sideways.
+    // Nothing is wider than the page, so it does not scroll sideways.
     EXPECT_LE(browser_->evaluate("document.documentElement.scrollWidth").get<int>(), shot.width)
         << shot.name << ": "
         << browser_->evaluate(

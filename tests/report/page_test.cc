@@ -1,5 +1,5 @@
-// The HTML page as text: escaped, bounded, complete. What a browser makes of it:
-// page_in_browser_test.
+// The HTML page as text: it is escaped, bounded and complete. page_in_browser_test opens it in a
+// browser.
 #include <map>
 
 #include <gtest/gtest.h>
@@ -53,7 +53,7 @@ TEST(HtmlText, NumbersAsPeopleReadThem) {
   EXPECT_EQ(document::page_percent(2), "200\u202f%");
 }
 
-/// How many of each tag are open at the end.
+/// How many of each tag are still open at the end.
 std::map<std::string, int> tags(const std::string& html) {
   std::map<std::string, int> open;
   for_each_tag(html, [&](const std::string& name, bool closes) { open[name] += closes ? -1 : 1; });
@@ -67,10 +67,10 @@ TEST(HtmlPage, IsWellFormedWithHostileNamesInEveryPlace) {
   page.runs[0].slos = {broken_rule()};
   const std::string html = html_report(page);
   EXPECT_NE(html.find("<section id=\"rules\">"), std::string::npos);
-  // From behind the style to before the scripts.
+  // The body, from the end of the head to the first script.
   const size_t from = html.find("</head>");
   for (const auto& [tag, open] : tags(html.substr(from, html.find("<script") - from))) {
-    if (tag == "rect" || tag == "wbr") continue;  // void, as written
+    if (tag == "rect" || tag == "wbr") continue;  // written without a closing tag
     EXPECT_EQ(open, tag == "body" ? 1 : tag == "head" ? -1 : 0) << tag;
   }
   EXPECT_EQ(count_of(html, "<script"), kPageHasPlots ? 3u : 1u);
@@ -162,7 +162,7 @@ TEST(HtmlPage, ADayIsNoBiggerThanAnHourAndKeepsItsExtreme) {
   run.run.info = report_run("x", 0);
   const Sample usual = report_tick(7, "x");
   for (uint64_t tick = 1; tick <= 86'400; ++tick) {
-    Sample s;  // its histograms are what takes the time; one in a hundred will do
+    Sample s;  // histograms take most of the time, so only one tick in a hundred has them
     if (tick % 100 == 0) s = usual;
     s.tick = tick;
     s.interval_ns = kSecond;
@@ -256,7 +256,7 @@ TEST(HtmlPage, ComparesAAndBAndTellsAHistory) {
             ErrorCode::kUsage);
 }
 
-/// The functions of a collector are known by CPU samples alone.
+/// Only CPU samples show the functions of a garbage collector.
 TEST(Findings, AreTheSameOnThePageAndInJsonWhereSamplesDecide) {
   TemporaryDirectory directory;
   const RunInfo info = report_run("server", 1'700'000'000 * kSecond);
@@ -267,7 +267,7 @@ TEST(Findings, AreTheSameOnThePageAndInJsonWhereSamplesDecide) {
     (*part)->clear();
     (*part)->record_n(part == &tick.sockets->reply_socket ? 70'000'000 : 10'000, 200);
   }
-  tick.changed_called.clear();  // some failed, which goes before
+  tick.changed_called.clear();  // some of the calls failed, which would be the first finding
   tick.changed_stacks = {{1, "server", "main;gc_collect_main;visit", 60},
                          {2, "server", "main;send", 40}};
   EXPECT_OK(writer->append(tick));

@@ -1,5 +1,5 @@
-// The page of a build without uPlot (TOPSPIN_PLOTS=OFF): it says so, runs nothing and has each
-// plot's numbers as an open table.
+// The page of a build without uPlot (TOPSPIN_PLOTS=OFF): it says so, runs no script, and has the
+// numbers of each plot in an open table.
 #include <gtest/gtest.h>
 
 #include "report/html/html_report.h"

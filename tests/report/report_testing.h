@@ -1,4 +1,4 @@
-// Runs for the tests of reports: known numbers, and every name as hostile as names get.
+// Runs for the tests of reports, with known numbers and, by default, hostile names.
 #pragma once
 
 #include <cctype>
@@ -10,8 +10,8 @@
 
 namespace topspin::test {
 
-/// Breaks out of a script, an attribute, a table, a code span; mentions, links, turns the reading
-/// direction, is no UTF-8.
+/// Tries to break out of a script, an attribute, a table and a code span. Contains mentions, links,
+/// markup, a change of the reading direction, and a byte that is not UTF-8.
 inline const std::string kHostile =
     "</script><script>document.title='owned'</script>\" onload='x' <img src=x onerror=alert(1)> "
     "`code` | cell | @octocat #12 GH-1 [a](http://evil.example) www.evil.example a@evil.example "
@@ -39,7 +39,8 @@ inline RunInfo report_run(const std::string& name, int64_t started_wall_ns) {
   return run;
 }
 
-/// A tick of 200 flows on 4 threads; `slow` stretches its latencies, tick 20 is ten times as slow.
+/// A tick with up to 200 flows and 4 threads. `slow` multiplies its latencies; those of tick 20 are
+/// ten times as long.
 inline Sample report_tick(uint64_t tick, const std::string& name, double slow = 1) {
   Sample s;
   s.tick = tick;
@@ -196,7 +197,7 @@ struct ReportRunOptions {
   std::string side = "a";
 };
 
-/// Stores a run; its id.
+/// Stores a run and returns its id.
 inline std::string store_report_run(const std::string& path, const ReportRunOptions& o = {}) {
   RunInfo info = report_run(o.name, o.started_wall_ns);
   info.labels["side"] = o.side;
@@ -204,7 +205,7 @@ inline std::string store_report_run(const std::string& path, const ReportRunOpti
   for (uint64_t tick = 1; tick <= o.ticks; ++tick)
     EXPECT_OK(writer->append(report_tick(tick, o.name, o.slow)));
   EXPECT_OK(writer->add_event(20 * kSecond, o.name));
-  // What judges a run begins with its first load stage.
+  // A run is judged from its first load stage on.
   const int64_t load_ns = static_cast<int64_t>(o.ticks / 4) * kSecond;
   EXPECT_OK(writer->put_stage(0, {"warm up", StageKind::kWarmUp, 0, load_ns, 0, 200}));
   EXPECT_OK(writer->put_stage(1, {o.name, StageKind::kLoad, load_ns, {}, 200, 200}));

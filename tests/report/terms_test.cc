@@ -1,6 +1,6 @@
-// What every report of a run says in the same words: lateness only where something has a period,
-// silence, requests without an answer beside the latencies, and whether the run is usable and may
-// be judged.
+// What all reports of a run must say in the same words: lateness (only if something has a period),
+// silence, unanswered requests next to the latencies, and whether the run is usable and may be
+// judged.
 #include <fstream>
 #include <functional>
 #include <sstream>
@@ -44,7 +44,7 @@ RunEnd end_with(std::vector<std::string> invalid_reasons, std::vector<std::strin
   return end;
 }
 
-/// A run of twelve ticks, as each report tells it.
+/// Stores a run of twelve ticks and returns its report in each format.
 Told tell(const Setting& setting) {
   TemporaryDirectory directory;
   const std::string path = directory.file();
@@ -75,7 +75,7 @@ Told tell(const Setting& setting) {
   return {text_report(page), json, markdown_report(page, kStepSummaryBytes), html_report(page)};
 }
 
-/// As traffic without any period is stored.
+/// Makes the tick one of traffic without any period.
 void without_period(Sample& sample) {
   sample.flows.periodic_flows = sample.flows.silent_flows = 0;
   sample.flows.requests = 500;
@@ -103,7 +103,8 @@ TEST(Lateness, IsSaidNowhereWhereNothingHasAPeriod) {
   EXPECT_THAT(told.html, HasSubstr("figure-reply"));
 }
 
-/// A run of an older topspin, which learned periods from anything, says no lateness either.
+/// Older versions of topspin learned periods from any traffic, so the lateness in their runs is not
+/// reported unless the period was declared.
 TEST(Lateness, OfOlderRunsCountsOnlyWhereThePeriodWasDeclared) {
   const auto older = [](Sample& sample) {
     sample.flows.periodic_flows = 0;
@@ -148,14 +149,14 @@ TEST(Unanswered, StandsBesideTheLatencyOfReplies) {
       sample.flows.reply_latency.record_n(1'600'000'000, 256);
     }
   }});
-  // Right under the percentiles.
+  // The line right below the percentiles.
   const size_t row = told.text.find("  Reply latency   ", told.text.find("\nLatencies"));
   ASSERT_NE(row, std::string::npos);
   const size_t next = told.text.find('\n', row) + 1;
   EXPECT_THAT(told.text.substr(next, told.text.find('\n', next) - next),
               HasSubstr("2,000 of 24,000 requests not answered within 1.00s, 256 of them answered "
                         "later; 12 not measured"));
-  // 1,744 waited for ever: what lies at the timeout or above is only known to be that much.
+  // 1,744 requests were never answered, so a percentile of the timeout or more is a lower bound.
   EXPECT_THAT(told.text.substr(row, next - row), HasSubstr(">=1."));
   EXPECT_THAT(told.html, HasSubstr("2,000 of 24,000 requests not answered within"));
   EXPECT_THAT(told.html, HasSubstr("≥ 1"));
@@ -276,7 +277,7 @@ TEST(FailedWork, RefusedAndNeverCompletedConnectionsAreHeadlines) {
   for (const char* word : {"Refused connections", "Never completed"})
     EXPECT_THAT(none.html + none.markdown, Not(HasSubstr(word)));
   const Told told = tell({.change = [](Sample& sample) {
-    sample.flows.tcp_half_open = sample.tick == 10 ? 3 : 5;  // the last three have just begun
+    sample.flows.tcp_half_open = sample.tick == 10 ? 3 : 5;  // may still be answered: not counted
     sample.flows.tcp_never_completed = sample.tick == 2 || sample.tick == 9 ? 2 : 0;
     sample.flows.tcp_refused = sample.tick == 3 ? 2 : 0;
   }});
@@ -356,11 +357,11 @@ TEST(Waits, TheKernelsNumberIsNamedAsThat) {
   EXPECT_EQ(summary["kernel_run_delay_ns"], 10'800'000'000);
 }
 
-/// The longest wait of a row is never longer than their sum.
+/// The longest wait in a row of the table is never longer than the sum of the waits.
 TEST(Waits, OfAThreadAreOneMeaningInOneRow) {
   const Told told = tell({.change = [](Sample& sample) {
     for (ThreadRow& thread : sample.changed_threads) {
-      thread.run_queue_wait_ns = 0;  // the kernel's
+      thread.run_queue_wait_ns = 0;  // the kernel's number
       thread.run_queue_wait.emplace();
       thread.run_queue_wait->record(31'200);
       thread.run_queue_wait_max_ns = 31'200;
@@ -382,7 +383,7 @@ TEST(Probes, WithoutASubjectAreOneLine) {
   EXPECT_THAT(text, Not(HasSubstr("none")));
 }
 
-/// What was not measured is not the lowest value.
+/// A tick that was not measured must not look like the lowest value.
 TEST(Charts, HaveAGapWhereNothingWasMeasured) {
   const auto chart = [](bool gap) {
     const Told told = tell({.change = [&](Sample& sample) {

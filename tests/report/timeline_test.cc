@@ -1,4 +1,4 @@
-// Thinning over time: bounded, in order, and no extreme lost.
+// Thinning of curves over time: the result is bounded, in order, and keeps the extremes.
 #include "report/model/timeline.h"
 
 #include <random>

@@ -1,4 +1,4 @@
-// Readers and writers at the same time, in one process and with connections of their own.
+// Readers and writers at the same time, in one process, each with its own connection.
 #include <atomic>
 #include <thread>
 
@@ -41,7 +41,7 @@ TEST(Concurrency, AVisitorThatWritesDoesNotBlockItself) {
     EXPECT_OK(writer->append(make_tick(++tick, 10)));
     auto other = must(Connection::open(directory.file(), Access::kWrite));
     EXPECT_EQ(must(other->query_int("PRAGMA wal_checkpoint(TRUNCATE)")),
-              0);  // 0: nobody in the way
+              0);  // 0: not blocked by a reader or writer
   }));
   EXPECT_OK(writer->finish({}));
 }
@@ -56,14 +56,14 @@ TEST(Concurrency, FinishingBesideAnOpenReaderLosesNothing) {
   EXPECT_EQ(must(reader->query_int("SELECT count(*) FROM tick")), 1);
   EXPECT_OK(writer->append(make_tick(2, 10)));
   EXPECT_OK(writer->finish({}));
-  EXPECT_EQ(must(reader->query_int("SELECT count(*) FROM tick")), 1);  // its own moment
+  EXPECT_EQ(must(reader->query_int("SELECT count(*) FROM tick")), 1);  // its snapshot
   reader.reset();
   {
     const auto store = open(directory.file());
     EXPECT_EQ(ticks_of(*store, run.id).size(), 2u);
     EXPECT_EQ(must(store->find_run(run.id)).end.status, RunStatus::kComplete);
   }
-  // The next writer leaves one file again.
+  // The next writer removes the log again.
   store_run(directory.file(), 1, 1);
   EXPECT_FALSE(has_log(directory.file()));
   EXPECT_EQ(ticks_of(*open(directory.file()), run.id).size(), 2u);
@@ -110,7 +110,7 @@ TEST(Concurrency, WritersThatStartAndEndTogetherAndReadersAllSucceed) {
   threads.emplace_back([&] {
     while (writing > 0) {
       auto store = RunStore::open(directory.file());
-      if (!store.ok()) continue;  // not there yet
+      if (!store.ok()) continue;  // not created yet
       auto runs = (*store)->list_runs();
       ASSERT_TRUE(runs.ok()) << runs.error().message;
       for (const StoredRun& run : *runs) {

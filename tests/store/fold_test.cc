@@ -1,4 +1,4 @@
-// What a run's ticks add up to is stored when it ends, and is what its ticks say.
+// The fold of a run's ticks is stored when the run ends, and agrees with the stored ticks.
 #include <gtest/gtest.h>
 
 #include "store/sqlite/sqlite.h"
@@ -7,7 +7,7 @@
 namespace topspin {
 namespace {
 
-/// Three ticks, each number of each different; the load begins after the first.
+/// Three ticks in which all numbers differ.
 std::vector<Sample> three_ticks() {
   Filler filler;
   std::vector<Sample> ticks;
@@ -43,7 +43,7 @@ void expect_equal(const RunFold& stored, const RunFold& added_up) {
 
 class StoredFold : public testing::Test {
  protected:
-  /// Records the ticks; `finished`: ends the run as it should.
+  /// Records the ticks, with a load from the second one on. Unless `finished`, the run is cut off.
   std::string record(const std::vector<Sample>& ticks, bool finished) {
     RunInfo run = make_run();
     WriterOptions options;
@@ -132,7 +132,7 @@ TEST_F(StoredFold, IsNotStoredWithoutTheLossesThatTheWriterCounted) {
   auto writer = create(directory_.file(), run, options);
   const Sample tick = make_tick(1, 5);
   EXPECT_OK(writer->append(tick));
-  options.folds->add(tick);  // take_losses() was not asked for what is missing of it
+  options.folds->add(tick);  // without the losses that take_losses() would have returned
   EXPECT_OK(writer->finish({}));
   EXPECT_EQ(totals_stored(), 0u);
   const RunFold fold = must(open(directory_.file())->fold(run.id, RunPart::kWhole));

@@ -1,4 +1,4 @@
-// The gate's log: what goes in comes out, in order, beside runs that are recorded meanwhile.
+// The gate's log returns what was logged, in order, also while a run is recorded.
 #include "store/runs/gate_log.h"
 
 #include <gtest/gtest.h>
@@ -39,7 +39,7 @@ TEST(GateLog, TheLastJudgementIsTheNewest) {
   EXPECT_EQ(must(read_last_judgement(directory.file())), std::nullopt);
   StoredJudgement judgement{7, "ab", "fail", 1, 42, "{}"};
   EXPECT_OK(log_judgement(directory.file(), judgement));
-  judgement.judged_wall_ns = 5;  // the clock was set back: still the newer one
+  judgement.judged_wall_ns = 5;  // the clock was set back, but this is still the newer one
   judgement.verdict = "pass";
   EXPECT_OK(log_judgement(directory.file(), judgement));
   EXPECT_EQ(must(read_last_judgement(directory.file())), judgement);

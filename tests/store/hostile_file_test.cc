@@ -1,4 +1,5 @@
-// A database is hostile input: whatever its bytes and rows, the answer is a result or one sentence.
+// A database is hostile input. Whatever its bytes and rows are, reading it gives a result or an
+// error with one sentence.
 #include <fstream>
 #include <random>
 #include <sstream>
@@ -11,7 +12,7 @@
 namespace topspin {
 namespace {
 
-/// Reads all there is; the number of things that failed, each with a sentence.
+/// Reads everything and returns how many reads failed. Each must fail with a sentence.
 int read_everything(const std::string& path) {
   int failures = 0;
   const auto check = [&](const auto& result) {
@@ -76,14 +77,15 @@ TEST(Hostile, FlippedBytesGiveAnErrorOrAResult) {
     std::string bytes = whole;
     const int flips = 1 << (round % 8);
     for (int i = 0; i < flips; ++i) {
-      // The first rounds leave the schema's pages alone, so that the rows are reached.
+      // Two of three rounds do not touch the first pages, which hold the schema, so that the rows
+      // can be reached.
       const size_t from = round % 3 == 0 ? 0 : 10 * 4096;
       bytes[std::uniform_int_distribution<size_t>(from, bytes.size() - 1)(random)] =
           static_cast<char>(random());
     }
     std::ofstream(directory.file("flipped"), std::ios::binary) << bytes;
     failures += read_everything(directory.file("flipped"));
-    // Writing into it may fail as well, and no worse.
+    // Writing to it may fail too, but must not do worse.
     if (round % 8 == 0) {
       auto writer = RunWriter::create(directory.file("flipped"), make_run(), {});
       if (writer.ok() && (*writer)->append(make_tick(1, 5)).ok()) {
@@ -94,11 +96,11 @@ TEST(Hostile, FlippedBytesGiveAnErrorOrAResult) {
       }
     }
   }
-  EXPECT_GT(failures, 50);  // the flips did hurt
+  EXPECT_GT(failures, 50);  // the flips did damage
 }
 
 TEST(Hostile, ValuesOutOfRangeAndOfTheWrongTypeAreDamage) {
-  // STRICT keeps a type only as long as the schema says so: a hostile file declares what it likes.
+  // STRICT tables check types, but a hostile file may declare its tables as it likes.
   const std::vector<std::string> harms = {
       "UPDATE tick SET packets = -1",
       "UPDATE tick SET active_is_lower_bound = 7",
@@ -116,7 +118,7 @@ TEST(Hostile, ValuesOutOfRangeAndOfTheWrongTypeAreDamage) {
       "UPDATE histogram SET data = x''",
       "UPDATE histogram SET data = x'01ffffffffffffffffffffff'",
       "UPDATE histogram SET data = zeroblob(1000000)",
-      "UPDATE histogram SET tick = tick + 1000",  // of no tick: never asked for
+      "UPDATE histogram SET tick = tick + 1000",  // belongs to no tick, so nothing reads it
       "DROP TABLE event",
       "DROP TABLE flow; CREATE TABLE flow (row)",
       "ALTER TABLE tick RENAME TO t; CREATE VIEW tick AS SELECT * FROM t",

@@ -1,5 +1,5 @@
-// kill -9 at any moment: a real writer process prints each tick once append() has returned, and is
-// killed. All that it printed must be there, whole, and the run must end up interrupted.
+// kill -9 at any moment: a real writer process reports each tick after append() has returned, until
+// it is killed. Every reported tick must be stored, and the run must be marked as interrupted.
 #include <cerrno>
 #include <csignal>
 #include <random>
@@ -19,7 +19,7 @@ namespace {
 
 constexpr uint64_t kFlows = 300;
 
-/// Writes ticks until killed; reports each as 8 bytes. Never returns.
+/// Writes ticks until it is killed, and reports each one's number as 8 bytes.
 [[noreturn]] void write_forever(const std::string& path, const RunInfo& run, int report_fd) {
   auto writer = RunWriter::create(path, run, {});
   if (!writer.ok()) _exit(1);
@@ -56,7 +56,7 @@ KilledWriter run_and_kill(const std::string& path, const RunInfo& run, int64_t d
   };
   if (after_first_tick) take_report();
   const int64_t end_ns = monotonic_now_ns() + delay_us * 1000;
-  while (monotonic_now_ns() < end_ns) {  // the pipe must not fill, or the writer would stand still
+  while (monotonic_now_ns() < end_ns) {  // empty the pipe: a full one would block the writer
     pollfd poll{reports.get(), POLLIN, 0};
     if (::poll(&poll, 1, 0) == 1 && !take_report()) break;
   }
@@ -74,7 +74,8 @@ TEST(Kill, LosesNoAcknowledgedTickAndLeavesAnInterruptedRun) {
   RunInfo last_run;
   for (int round = 0; round < 40; ++round) {
     SCOPED_TRACE(round);
-    // Half the rounds in one file that grows, half in a new one: creation is killed too.
+    // Half of the rounds use one file that grows. The others use a new file, so that creation is
+    // killed too.
     const bool fresh = round % 2 == 1;
     const std::string path = directory.file(fresh ? std::to_string(round) : "shared");
     const RunInfo run = make_run(1'700'000'000'000'000'000 + round);
@@ -84,7 +85,7 @@ TEST(Kill, LosesNoAcknowledgedTickAndLeavesAnInterruptedRun) {
     ASSERT_TRUE(WIFSIGNALED(killed.wait_status)) << killed.wait_status;
     acknowledged_total += killed.acknowledged;
 
-    // Read-only, with the log that the kill left.
+    // Reads the file with the log that the killed writer left.
     auto store = RunStore::open(path);
     if (killed.acknowledged > 0) {
       ASSERT_TRUE(store.ok()) << store.error().message;
@@ -92,11 +93,11 @@ TEST(Kill, LosesNoAcknowledgedTickAndLeavesAnInterruptedRun) {
       EXPECT_EQ(stored.end.status, RunStatus::kInterrupted);
       const auto ticks = ticks_of(**store, run.id);
       EXPECT_GE(ticks.size(), killed.acknowledged);
-      EXPECT_LE(ticks.size(), killed.acknowledged + 1);  // committed, and killed before it said so
+      EXPECT_LE(ticks.size(), killed.acknowledged + 1);  // + 1: killed between commit and report
       EXPECT_EQ(stored.ticks, ticks.size());
       EXPECT_EQ(stored.end.duration_ns, static_cast<int64_t>(ticks.size()) * kNanosPerSecond);
       for (const FlowRow& flow : flows_of(**store, run.id)) {
-        EXPECT_EQ(flow.packets[0], ticks.size());  // of the same moment as the last tick
+        EXPECT_EQ(flow.packets[0], ticks.size());  // as of the last stored tick
       }
       EXPECT_EQ(flows_of(**store, run.id).size(), kFlows);
     } else if (!store.ok()) {
@@ -106,7 +107,7 @@ TEST(Kill, LosesNoAcknowledgedTickAndLeavesAnInterruptedRun) {
     }
     if (store.ok()) store->reset();
 
-    // The next writer marks it, for good, and leaves one sound file.
+    // The next writer stores the status `interrupted` and leaves one sound file.
     const RunInfo next = make_run(1'700'000'000'000'500'000 + round);
     store_run(path, 1, 1, next);
     EXPECT_FALSE(std::filesystem::exists(path + "-wal"));
@@ -121,7 +122,7 @@ TEST(Kill, LosesNoAcknowledgedTickAndLeavesAnInterruptedRun) {
     EXPECT_EQ(must(connection->query_text("PRAGMA integrity_check")), "ok");
     EXPECT_EQ(must(connection->query_text("PRAGMA journal_mode")), "delete");
   }
-  EXPECT_GT(acknowledged_total, 20u);  // the rounds did write, however slow the build is
+  EXPECT_GT(acknowledged_total, 20u);  // writers were not killed before they wrote, even if slow
 }
 
 TEST(Kill, ALiveWriterOfAnotherProcessIsNotMarked) {

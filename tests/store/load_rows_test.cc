@@ -1,4 +1,4 @@
-// A run's plan, stages and load come back as they were stored.
+// A run's stages and load come back as they were stored.
 #include <gtest/gtest.h>
 
 #include "store_testing.h"
@@ -15,7 +15,7 @@ TEST(LoadRows, EveryFieldOfALoadComesBack) {
   load.stages[1].name = "";
   auto writer = create(directory.file(), run);
   EXPECT_OK(writer->put_load(load));
-  EXPECT_FALSE(writer->put_load(load).ok());  // a run has one
+  EXPECT_FALSE(writer->put_load(load).ok());  // a run has only one
   EXPECT_OK(writer->finish({}));
   const auto stored = must(open(directory.file())->load_load(run.id));
   ASSERT_TRUE(stored.has_value());

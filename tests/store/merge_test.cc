@@ -1,4 +1,4 @@
-// Joined databases hold exactly what their parts held.
+// Tests that a merged database holds exactly what its parts held.
 #include "store/runs/merge.h"
 
 #include <atomic>
@@ -16,7 +16,7 @@
 namespace topspin {
 namespace {
 
-/// A run of which every table has something.
+/// Stores a run that has rows in every table of runs.
 RunInfo store_full_run(const std::string& path, int64_t started_wall_ns) {
   RunInfo run;
   LoadResult load;
@@ -38,7 +38,7 @@ RunInfo store_full_run(const std::string& path, int64_t started_wall_ns) {
   return run;
 }
 
-/// All of a run that the reader gives.
+/// Most of what the reader gives of a run.
 std::vector<std::string> everything(RunStore& store, const std::string& id) {
   std::vector<std::string> all;
   const auto add = [&](const std::vector<std::string>& lines) {
@@ -79,7 +79,8 @@ TEST(Merge, EveryRunComesOverWordForWordAndNoneTwice) {
   }
 }
 
-/// Tables that no reader of the store reads yet come over as well: all of the file is compared.
+/// everything() does not read every table, so this compares the sizes of the files. They differ
+/// only if the rows of a forgotten table need more than the page that an empty table has.
 TEST(Merge, NoTableIsForgotten) {
   const TemporaryDirectory directory;
   const std::string a = directory.file("a.db"), out = directory.file("out.db");
@@ -109,7 +110,8 @@ void execute(const std::string& path, const std::string& sql) {
   EXPECT_OK(connection->execute(sql));
 }
 
-/// What merge copies it reads as rows first: what cannot be read would spoil the joined file.
+/// Merge reads all rows of a run before it copies the run. One that cannot be read would spoil the
+/// merged file.
 TEST(Merge, ADamagedRunIsNamedAndLeftOutAndTheOthersComeOver) {
   const std::vector<std::string> harms = {
       "UPDATE run SET ticks = -1 WHERE run = 2",
@@ -125,7 +127,7 @@ TEST(Merge, ADamagedRunIsNamedAndLeftOutAndTheOthersComeOver) {
       "UPDATE load_part SET latency_actual = x'' WHERE run = 2",
       "UPDATE owner SET quality = 'x' WHERE run = 2",
       "UPDATE probe SET rung = 'x' WHERE run = 2",
-      // A hostile file declares what it likes.
+      // A hostile file may declare its tables without types.
       "ALTER TABLE event RENAME TO e; CREATE TABLE event (run, position, elapsed_ns, text);"
       "INSERT INTO event SELECT run, position, elapsed_ns, text FROM e;"
       "UPDATE event SET elapsed_ns = 'noon' WHERE run = 2",
@@ -146,7 +148,7 @@ TEST(Merge, ADamagedRunIsNamedAndLeftOutAndTheOthersComeOver) {
     const auto joined = open(out);
     ASSERT_EQ(must(joined->list_runs()).size(), 2u);
     for (const size_t good : {0, 2}) EXPECT_FALSE(everything(*joined, ids[good]).empty());
-    store_run(out, 1, 1);  // and it takes new runs
+    store_run(out, 1, 1);  // the merged file still takes new runs
     // Nothing of the bad run is left.
     auto connection = must(Connection::open(out, Access::kRead));
     EXPECT_EQ(must(connection->query_int("SELECT count(*) FROM run")), 3);
@@ -166,7 +168,7 @@ TEST(Merge, ADamagedLogOfTheGateIsLeftOut) {
   EXPECT_FALSE(must(read_last_judgement(out)).has_value());
 }
 
-/// Of a merge that was killed half way.
+/// Such a run is left by a merge that was killed half way.
 TEST(Merge, AHalfCopiedRunIsNotSeenAndTheNextMergeRemovesIt) {
   const TemporaryDirectory directory;
   const std::string a = directory.file("a.db"), out = directory.file("out.db");
@@ -190,14 +192,15 @@ TEST(Merge, AHalfCopiedRunIsNotSeenAndTheNextMergeRemovesIt) {
   EXPECT_EQ(must(connection->query_int("SELECT count(*) FROM flow")), 2 + 3);
 }
 
-/// A recorder writes to the joined file meanwhile: no transaction lasts as long as the merge.
+/// A recorder may write to the merged file meanwhile, so no transaction may last as long as the
+/// merge.
 TEST(Merge, ALargeRunIsCopiedInManyTransactions) {
   const TemporaryDirectory directory;
   const std::string a = directory.file("a.db"), out = directory.file("out.db");
   store_run(a, 2, 30'000);
   store_run(out, 1, 1, make_run(1));
   std::atomic<bool> done{false};
-  std::set<int64_t> seen;  // how many flows of the run were there, whenever one looked
+  std::set<int64_t> seen;  // the numbers of the run's flows that the reader found
   std::thread reader([&] {
     auto connection = must(Connection::open(out, Access::kRead));
     while (!done) {

@@ -1,5 +1,5 @@
-// Full and read-only file systems: a child mounts a small tmpfs in a mount namespace of its own, so
-// that nobody else sees it and it goes with the child.
+// Full and read-only file systems: a child mounts a small tmpfs in its own mount namespace, so that
+// no other process sees it and it disappears with the child.
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -17,7 +17,7 @@ namespace {
 
 constexpr int kCannotMount = 77;
 
-/// Why a tmpfs could not be mounted; 0: it is, on `path`, in this process's own namespace.
+/// Mounts a tmpfs on `path` in a new mount namespace of this process. Returns 0 or an errno.
 int mount_tmpfs(const std::string& path, const std::string& options) {
   if (::unshare(CLONE_NEWNS) != 0) return errno;
   if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return errno;
@@ -102,7 +102,8 @@ TEST(FullDisk, TheTickThatFoundNoRoomIsStoredWholeOnceThereIsRoomAgain) {
       std::ofstream ballast(directory.file("ballast"), std::ios::binary);
       ballast << std::string(16 << 20, 'x');
     }
-    // New flows: their rows are inserted by the tick that fails, and must be again.
+    // The first of these ticks inserts rows for new flows. If it fails, the rows must be inserted
+    // again.
     Status status;
     uint64_t tick = 1;
     while (status.ok() && tick < 1000) status = writer->append(make_tick(++tick, 2000));
@@ -126,7 +127,7 @@ TEST(FullDisk, CreatingThereFailsAndLaterSucceeds) {
     const auto written = RunWriter::create(directory.file(), make_run(), {});
     ASSERT_FALSE(written.ok());
     EXPECT_EQ(written.error().code, ErrorCode::kOutput) << written.error().message;
-    EXPECT_FALSE(RunStore::open(directory.file()).ok());  // nothing that looks whole
+    EXPECT_FALSE(RunStore::open(directory.file()).ok());  // no file that looks complete
     std::filesystem::remove(directory.file("ballast"));
     ASSERT_EQ(::mount("none", directory.path().c_str(), nullptr, MS_REMOUNT, "size=4m"), 0);
     store_run(directory.file(), 1, 1);
@@ -168,7 +169,7 @@ TEST(ReadOnly, AnUnfinishedRunReadsOrSaysWhatToDo) {
     ::waitpid(child, &wait_status, 0);
     ASSERT_EQ(wait_status, 0);
     ASSERT_TRUE(std::filesystem::exists(directory.file() + "-wal"));
-    // As an archive might carry it: the file and its log.
+    // An archive might contain only the file and its log.
     std::filesystem::remove(directory.file() + "-shm");
     make_read_only(directory);
     const auto store = RunStore::open(directory.file());

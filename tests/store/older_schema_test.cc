@@ -1,5 +1,5 @@
-// A database of an older schema reads as it is: every number that it has, and what it lacks is
-// absent or 0. The file stays as it was.
+// A database of an older schema is read without changing it. Every number that it has can be read;
+// what it lacks is absent or 0.
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -29,7 +29,7 @@ std::vector<std::string> texts(Connection& connection, const std::string& sql) {
   return all;
 }
 
-/// A run with something in every table, in a file of the newest schema.
+/// Stores a run with rows in every table, in a file of the newest schema.
 std::string store_full_run(const std::string& path) {
   RunInfo run;
   LoadResult load;
@@ -50,7 +50,8 @@ std::string store_full_run(const std::string& path) {
   return run.id;
 }
 
-/// The same run in a new file of schema `version`: what that schema has room for.
+/// Copies the run into a new file of schema `version`, without the tables and columns that this
+/// schema does not have.
 void copy_into_older(const std::string& newest, const std::string& older, size_t version) {
   std::ofstream(older).close();
   auto connection = must(Connection::open(older, Access::kWrite));
@@ -68,7 +69,7 @@ void copy_into_older(const std::string& newest, const std::string& older, size_t
   EXPECT_OK(connection->execute("DETACH newest"));
 }
 
-/// All of a run that the reader gives, by part.
+/// What the reader gives of a run, by part.
 std::map<std::string, std::vector<std::string>> all_tables(RunStore& store, const std::string& id) {
   const StoredRun run = must(store.find_run(id));
   std::map<std::string, std::vector<std::string>> all;
@@ -77,7 +78,7 @@ std::map<std::string, std::vector<std::string>> all_tables(RunStore& store, cons
   all["ticks"] = Listing::of(ticks_of(store, id));
   all["flows"] = Listing::of(flows_of(store, id));
   std::vector<ThreadRow> threads = threads_of(store, id);
-  for (ThreadRow& thread : threads) {  // of schema 6, and compared with files of older ones
+  for (ThreadRow& thread : threads) {  // schema 6 added these; files of older schemas lack them
     thread.blocked_by = {};
     thread.busy_stretch_max_ns.reset();
   }
@@ -89,7 +90,7 @@ std::map<std::string, std::vector<std::string>> all_tables(RunStore& store, cons
   all["stages"] = Listing::of(must(store.load_stages(id)));
   auto load = must(store.load_load(id));
   if (load) {
-    // Before schema 4 no count of them was stored, and the total comes from the statuses.
+    // Before schema 4 the count of HTTP errors was not stored; the total comes from the statuses.
     load->total.accounts.http_errors = 0;
     for (LoadPart& stage : load->stages) stage.accounts.http_errors = 0;
     all["load"] = Listing::of(*load);
@@ -102,7 +103,7 @@ std::map<std::string, std::vector<std::string>> all_tables(RunStore& store, cons
   return all;
 }
 
-/// Each table, index and column, in order, with all that the file says of it.
+/// All tables, indexes and columns, in order, with everything that the file declares about them.
 std::vector<std::string> shape_of(const std::string& path) {
   auto connection = must(Connection::open(path, Access::kRead));
   std::vector<std::string> shape = texts(
@@ -169,7 +170,7 @@ TEST_P(OlderSchema, ReadsAsItIsAndStaysSo) {
   const FlowRow flow = flows_of(*store, id).at(0), full_flow = flows_of(*open(newest), id).at(0);
   EXPECT_EQ(flow.packets, full_flow.packets);
   EXPECT_EQ(flow.silent, GetParam() >= 4);
-  EXPECT_TRUE(busy_stretches_of(*store, id).empty());  // of schema 8
+  EXPECT_TRUE(busy_stretches_of(*store, id).empty());  // added by schema 8
   if (GetParam() < 7) {
     EXPECT_TRUE(sleep_stacks_of(*store, id).empty());
   }
@@ -218,7 +219,7 @@ TEST_P(OlderSchema, AMissingColumnOfItsOwnIsNotMadeUp) {
   EXPECT_EQ(read.error().code, ErrorCode::kInput);
 }
 
-/// Numbers come without a new schema: a file of the same schema may lack the columns of some.
+/// New numbers do not need a new schema, so a file of the same schema may lack some columns.
 TEST(AnOlderTopspin, LeavesNumbersAbsentAndLossesThatItDidNotCountAtNone) {
   const TemporaryDirectory directory;
   const std::string path = directory.file("t.db");
@@ -239,7 +240,7 @@ TEST(AnOlderTopspin, LeavesNumbersAbsentAndLossesThatItDidNotCountAtNone) {
   expect_read();
   RunInfo another;
   another.id = "another";
-  (void)create(path, another);  // gives the tables the columns, without values for older runs
+  (void)create(path, another);  // adds the columns, which have no values for older runs
   expect_read();
 }
 

@@ -1,5 +1,6 @@
-// Opening: what is no database, not ours, newer or older is refused in one sentence and left as it
-// was; what is empty becomes ours; the schema goes forward in steps.
+// Opening a file: if it is no database, not ours, or of a newer schema, it is refused with one
+// sentence and not changed. An empty file becomes ours. A writer migrates an older schema step by
+// step.
 #include <fstream>
 #include <sstream>
 
@@ -26,7 +27,7 @@ void write_file(const std::string& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary) << bytes;
 }
 
-/// A database made by SQLite alone.
+/// Makes a database with plain SQL, without the store.
 void make_database(const std::string& path, const std::string& sql) {
   write_file(path, "");
   auto connection = must(Connection::open(path, Access::kWrite));
@@ -71,7 +72,7 @@ TEST(Open, AFinishedRunIsOneFileWithOurMarks) {
       must(connection->query_int("SELECT count(*) FROM pragma_table_list WHERE schema = 'main'"
                                  " AND name NOT LIKE 'sqlite_%' AND strict = 0")),
       0);
-  // "TSPN", where file(1) looks.
+  // The application id, which file(1) reads at this offset.
   EXPECT_EQ(contents(directory.file()).substr(68, 4), "TSPN");
 }
 
@@ -125,7 +126,7 @@ TEST(Open, AForeignDatabaseIsRefusedAndLeftAlone) {
   expect_refused(directory.file("plain"), ErrorCode::kInput, "of another program");
   make_database(directory.file("marked"), "PRAGMA application_id = 42; CREATE TABLE t (a)");
   expect_refused(directory.file("marked"), ErrorCode::kInput, "of another program");
-  // A database that was emptied again is still another program's.
+  // A database whose tables were dropped still belongs to another program.
   make_database(directory.file("emptied"), "CREATE TABLE t (a); DROP TABLE t; VACUUM");
   expect_refused(directory.file("emptied"), ErrorCode::kInput, "of another program");
 }
@@ -134,7 +135,7 @@ TEST(Open, AForeignLogIsNotMovedIntoItsFile) {
   const TemporaryDirectory directory;
   make_database(directory.file(), "CREATE TABLE t (a)");
   {
-    // What a killed program leaves: the connection's checkpoint on close is off by default.
+    // Leaves a log behind, as a killed program would: a Connection does not checkpoint on close.
     auto connection = must(Connection::open(directory.file(), Access::kWrite));
     EXPECT_OK(connection->execute("PRAGMA journal_mode = WAL; INSERT INTO t VALUES (1)"));
   }

@@ -1,4 +1,4 @@
-// Whose file it becomes, and what a hostile neighbour in /tmp may not make us do.
+// Who owns the database file, and what a hostile user of a shared directory cannot make us do.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -21,7 +21,8 @@ uid_t owner_of(const std::string& path) {
   return status.st_uid;
 }
 
-/// Runs `body` as an unprivileged user in a child; its result is the child's exit status.
+/// Runs `body` as an unprivileged user in a child process and returns its exit status, which is the
+/// result of `body`.
 template <typename Body>
 int as_user(uid_t uid, Body body) {
   const pid_t child = ::fork();
@@ -47,7 +48,7 @@ TEST(Owner, TheInvokingUserOwnsTheFilesAndCanReadThem) {
   for (const char* suffix : {"", "-wal", "-shm"}) {
     EXPECT_EQ(owner_of(directory.file() + suffix), kSomebody) << suffix;
   }
-  // While it is written, and after.
+  // The owner can read it while it is being written, and afterwards.
   const auto read_it = [&] {
     auto store = RunStore::open(directory.file());
     return store.ok() && (*store)->find_run(run.id).ok() ? 0 : 1;
@@ -64,7 +65,7 @@ TEST(Owner, TheInvokingUserOwnsTheFilesAndCanReadThem) {
                                                                                                 : 1;
               }),
       0);
-  // A second recording under sudo goes on in it.
+  // A second recording by root is added to it.
   store_run(directory.file(), 1, 1);
   EXPECT_EQ(owner_of(directory.file()), kSomebody);
 }
@@ -93,8 +94,9 @@ TEST(Owner, ASymbolicLinkIsNotFollowedForWriting) {
     EXPECT_THAT(written.error().message, HasSubstr("is a symbolic link"));
   }
   EXPECT_FALSE(std::filesystem::exists(directory.file("missing")));
-  EXPECT_EQ(must(open(directory.file("link-to-there"))->list_runs()).size(), 1u);  // reading does
-  // A link on the way there is the user's own affair.
+  // Reading follows the link.
+  EXPECT_EQ(must(open(directory.file("link-to-there"))->list_runs()).size(), 1u);
+  // A linked directory is allowed.
   ASSERT_EQ(::symlink(directory.path().c_str(), directory.file("sub").c_str()), 0);
   store_run(directory.file("sub/topspin.db"), 1, 1);
   EXPECT_TRUE(std::filesystem::exists(directory.file()));
@@ -112,7 +114,7 @@ TEST(Owner, AFilePlantedInASharedDirectoryIsRefused) {
   ASSERT_FALSE(written.ok());
   EXPECT_EQ(written.error().code, ErrorCode::kPermission);
   EXPECT_THAT(written.error().message, HasSubstr("belongs to another user"));
-  options.owner_uid = kSomebodyElse;  // whose it is
+  options.owner_uid = kSomebodyElse;  // the file's owner
   EXPECT_TRUE(RunWriter::create(directory.file(), make_run(), options).ok());
 }
 
@@ -131,7 +133,7 @@ TEST(Owner, WhatMayNotBeWrittenOrReadIsAPermissionError) {
   store_run(directory.file(), 1, 1);
   EXPECT_EQ(code_of_create("topspin.db"), permission);  // the file is root's
 
-  // A finished run needs nothing but the right to read.
+  // Reading a finished run needs only the right to read the file.
   const auto code_of_read = [&] {
     return as_user(kSomebody, [&] {
       const auto store = RunStore::open(directory.file());

@@ -1,5 +1,5 @@
-// A database that cannot be written for a while: what waits is stored later, in order, and what had
-// to be given up is counted.
+// A database that cannot be written for a while: what waits is stored later, in order, and what is
+// dropped is counted.
 #include "store/runs/patient_writer.h"
 
 #include <filesystem>
@@ -12,7 +12,7 @@
 namespace topspin {
 namespace {
 
-/// A writer that keeps what it is given, and fails when it is told to.
+/// A writer that logs what it is given, and fails while Log::error is set.
 class FakeWriter final : public RunWriter {
  public:
   struct Log {
@@ -125,7 +125,7 @@ TEST_F(PatientWriterTest, BeyondTheBoundTheOldestAreGivenUpAndCountedInTheNextTh
   EXPECT_EQ(log_.entries.size(), kTicks - given_up);
   EXPECT_EQ(log_.entries.back(), "tick 100");
   EXPECT_EQ(log_.losses.ticks_unstored, given_up);
-  EXPECT_EQ(log_.losses.capture_kernel_drops, kTicks);  // what those ticks had lost stays known
+  EXPECT_EQ(log_.losses.capture_kernel_drops, kTicks);  // including the losses of dropped ticks
   EXPECT_OK(writer.finish({}));
 }
 
@@ -171,7 +171,7 @@ class Locker {
   }
 
  private:
-  std::unique_ptr<Connection> connection_;  // its end rolls back
+  std::unique_ptr<Connection> connection_;  // closing it rolls back
 };
 
 TEST(PatientWriterOnSqlite, ALockOfAnotherProgramDelaysTicksAndLosesNone) {

@@ -1,4 +1,4 @@
-// What is stored comes back: every field, every absence, every byte.
+// What is stored comes back unchanged: every field, every byte, and what is absent stays absent.
 #include <algorithm>
 #include <limits>
 #include <map>
@@ -39,7 +39,7 @@ TEST(RoundTrip, EveryFieldOfASampleComesBack) {
   sample.changed_flows[2].key.ip_version = 6;
   sample.changed_flows[2].key.high.address[15] = 0xfe;
   sample.changed_threads[1].exited = false;
-  sample.changed_sockets[1].cookie = UINT64_MAX;  // beyond SQLite's signed numbers
+  sample.changed_sockets[1].cookie = UINT64_MAX;  // does not fit SQLite's signed integers
   sample.changed_sockets[2].ip_version = 6;
   sample.changed_sockets[2].local.address[15] = 0xfe;
   sample.changed_called[2].ip_version = 6;
@@ -98,7 +98,8 @@ TEST(RoundTrip, OfBusyStretchesTheLongestOfTheRunAreKeptWithTheirOwnStacks) {
   const TemporaryDirectory directory;
   const RunInfo run = make_run();
   auto writer = create(directory.file(), run);
-  // The first ones have two stacks, and all but one give way to longer ones with one stack.
+  // The first stretches have two stacks. All but one of them are replaced by longer ones with one
+  // stack.
   Sample short_ones = make_tick(1);
   for (uint64_t i = 0; i < kStretchesARun; ++i) {
     BusyStretch stretch;
@@ -388,7 +389,7 @@ TEST(RoundTrip, ExtremesOfEveryIntegerComeBackOrSaturate) {
   const auto store = open(directory.file());
   const auto ticks = ticks_of(*store, run.id);
   EXPECT_EQ(ticks.at(0).flows.bytes, uint64_t{std::numeric_limits<int64_t>::max()});
-  // Times so far from 0 are nonsense, and are cut so that the difference of two still fits.
+  // Times so far from 0 are nonsense. They are clamped, so that the difference of two still fits.
   constexpr int64_t kMostNs = (int64_t{1} << 62) - 1;
   EXPECT_EQ(ticks.at(0).flows.begin_ns, -kMostNs);
   EXPECT_EQ(ticks.at(0).flows.end_ns, kMostNs);
@@ -405,7 +406,7 @@ TEST(Writer, AFlowIsOneRowThatFollowsItsChanges) {
   Sample second = make_tick(2, 3);
   std::swap(second.changed_flows[0], second.changed_flows[2]);  // in any order
   second.changed_flows[1].ended = true;
-  second.changed_flows[1].initiator_is_low = true;  // a SYN came late and told who began
+  second.changed_flows[1].initiator_is_low = true;  // a late SYN showed who the initiator is
   EXPECT_OK(writer->append(second));
   EXPECT_OK(writer->finish({}));
   std::swap(second.changed_flows[0], second.changed_flows[2]);
@@ -422,7 +423,7 @@ TEST(Writer, AThreadIsOneRowByPidTidAndStart) {
   one.start_time_ns = 3;
   one.name = "worker";
   one.cpu_ns = 10;
-  ThreadRow reused = one;  // the number again, another thread
+  ThreadRow reused = one;  // another thread with the same tid
   reused.start_time_ns = 4;
   auto writer = create(directory.file(), run);
   Sample sample = make_tick(1);
@@ -443,7 +444,7 @@ TEST(Writer, WhatThreadsDidInATickIsKeptOfTheForemost) {
   const RunInfo run = make_run();
   auto writer = create(directory.file(), run);
   constexpr int kThreads = 40;
-  // Thread i runs i us in each tick and waits i us; in the second tick only the odd ones do.
+  // Thread i runs for i us and waits for i us in each tick. In the second tick only odd threads do.
   for (uint64_t tick : {1, 2}) {
     Sample sample = make_tick(tick);
     for (int i = 0; i < kThreads; ++i) {
@@ -468,7 +469,7 @@ TEST(Writer, WhatThreadsDidInATickIsKeptOfTheForemost) {
   const auto& second = found.rbegin()->second;
   EXPECT_EQ(first.size(), kThreadTicksKept);
   EXPECT_EQ(first.begin()->first, kThreads - static_cast<int32_t>(kThreadTicksKept));
-  EXPECT_EQ(second.size(), 20u);  // who did nothing has no row
+  EXPECT_EQ(second.size(), 20u);  // threads that did nothing have no row
   for (const auto& [tid, moment] : second) {
     EXPECT_EQ(tid % 2, 1);
     EXPECT_EQ(moment.cpu_ns, 1000u * static_cast<uint64_t>(tid));
@@ -490,9 +491,9 @@ TEST(Writer, LateMessagesAreKeptTheLatestOfATickAndOneAFlow) {
     Sample sample = make_tick(tick, kFlows);
     for (FlowRow& flow : sample.changed_flows) {
       const uint64_t number = flow.id - sample.changed_flows.front().id;
-      flow.period_ns = 1'000'000'000;  // late beyond 100 ms
+      flow.period_ns = 1'000'000'000;  // so a message is late by more than 100 ms
       flow.lateness_last_ns = lateness_of(number);
-      // In the second tick only the responder of each but flow 300 sends.
+      // In the second tick, flow 300 is the only one whose initiator sends.
       flow.packets = {tick == 2 && number != 300 ? 1 : tick, tick};
       flow.last_ns = static_cast<int64_t>(tick * 1000 + number);
     }
@@ -527,7 +528,7 @@ TEST(Writer, RowsBeyondTheLimitsAreCountedInTheTick) {
   options.max_thread_rows = 1;
   auto writer = create(directory.file(), run, options);
   Sample first = make_tick(1, 3);
-  first.losses.flow_rows_unstored = 100;  // what the session had counted already
+  first.losses.flow_rows_unstored = 100;  // counted before the tick reached the writer
   EXPECT_OK(writer->append(first));
   Sample second = make_tick(2, 6);
   second.changed_threads.resize(3);
@@ -597,7 +598,7 @@ TEST(Writer, ATickGivenTwiceIsRefusedAndTheFirstStays) {
   auto writer = create(directory.file(), run);
   EXPECT_OK(writer->append(make_tick(1)));
   EXPECT_FALSE(writer->append(make_tick(1)).ok());
-  EXPECT_FALSE(writer->append(make_tick(2)).ok());  // nothing more is taken
+  EXPECT_FALSE(writer->append(make_tick(2)).ok());  // no more ticks are accepted
   EXPECT_OK(writer->finish({}));
   EXPECT_EQ(ticks_of(*open(directory.file()), run.id).size(), 1u);
 }
@@ -612,8 +613,8 @@ TEST(FindRun, ByItsWholeIdAndTheLast) {
   }
   const auto store = open(directory.file());
   EXPECT_EQ(must(store->find_run("aac-2")).info.id, "aac-2");
-  EXPECT_EQ(must(store->find_run("b-3")).info.id, "b-3");  // an id, although another begins with it
-  // The clock went back after the second: the last is the one that was stored last.
+  EXPECT_EQ(must(store->find_run("b-3")).info.id, "b-3");  // although another id begins with it
+  // The clock went back after the second run. The last run is the one that was stored last.
   EXPECT_EQ(must(store->last_run()).info.id, "b-34");
   for (const char* wrong : {"aab", "b", "", "c", "aab-11", "%", "a_b", "' OR 1"}) {
     const auto found = store->find_run(wrong);

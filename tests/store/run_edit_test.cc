@@ -1,4 +1,4 @@
-// Removing runs and changing their labels: all of it or nothing, beside readers and writers.
+// Removing runs and changing their labels: completely or not at all, beside readers and writers.
 #include "store/runs/run_edit.h"
 
 #include <atomic>
@@ -25,7 +25,7 @@ std::vector<std::string> ids_of(const std::string& path) {
   return ids;
 }
 
-/// Rows of a run in every table that ties rows to runs, by its number.
+/// How many rows belong to the run with number `run`, over all tables whose rows belong to runs.
 int64_t rows_of(const std::string& path, int64_t run) {
   auto connection = must(Connection::open(path, Access::kRead));
   auto tables = must(connection->prepare(
@@ -110,7 +110,7 @@ TEST(RemoveRuns, AReaderInTheMiddleOfTheRunIsTold) {
     ++flows;
     if (std::exchange(removed, true)) return;
     EXPECT_TRUE(remove_runs(path, std::vector{id}).ok());
-    store_run(path, 1, 5, make_run(2));  // has the same number
+    store_run(path, 1, 5, make_run(2));  // gets the number of the removed run
   });
   ASSERT_FALSE(read.ok());
   EXPECT_THAT(read.error().message, HasSubstr("was removed while it was read"));

@@ -1,4 +1,4 @@
-// How much room runs take, on disk and in the log.
+// Tests how much space runs take on disk, and that the log stays small.
 #include <cstdlib>
 #include <random>
 
@@ -9,7 +9,7 @@
 namespace topspin {
 namespace {
 
-/// What a busy runtime's tick holds: histograms spread as latencies are, everything measured.
+/// Fills a tick like that of a busy runtime: realistic distributions of latency, and 64 threads.
 void measure(Sample& sample, std::mt19937_64& random, uint64_t values) {
   std::lognormal_distribution<double> latency(11.5, 1.2);  // median 100 us, p99.9 around 4 ms
   const auto fill = [&](auto& histogram) {
@@ -39,7 +39,7 @@ uintmax_t stored_bytes(uint64_t ticks) {
   const TemporaryDirectory directory;
   std::mt19937_64 random(1);
   auto writer = create(directory.file());
-  std::vector<Sample> prepared;  // drawing millions of random latencies is not what is tested
+  std::vector<Sample> prepared;  // drawing new random latencies for every tick would take too long
   for (int i = 0; i < 8; ++i) measure(prepared.emplace_back(), random, 15'000);
   uintmax_t log_bytes_max = 0;
   for (uint64_t tick = 1; tick <= ticks; ++tick) {
@@ -58,8 +58,8 @@ uintmax_t stored_bytes(uint64_t ticks) {
   return std::filesystem::file_size(directory.file());
 }
 
-/// Each half of a minute takes as much as the second one, so one minute shows what ten will take.
-/// With TOPSPIN_SLOW_TESTS=1 all ten are stored.
+/// Every half minute takes as much as the second one, so one minute shows what ten minutes will
+/// take. With TOPSPIN_SLOW_TESTS=1 all ten are stored.
 TEST(Size, TenMinutesOf15000LiveFlowsStayUnder50MB) {
   uintmax_t bytes = 0;
   if (std::getenv("TOPSPIN_SLOW_TESTS") != nullptr) {

@@ -1,9 +1,9 @@
-// What the store's tests share: temporary directories, samples of which every field differs, and a
-// listing of every field to compare by.
+// Shared by the store's tests: temporary directories, samples in which every field differs, and a
+// listing of all fields for comparisons.
 //
-// members() names the fields of each type by structured binding, so that a field added to the core
-// stops this file from compiling until somebody decides how it is stored. Structs of numbers are
-// walked by the registry; core's numbers_test sees that it has all of their members.
+// members() names the fields of each type by structured binding. So if a field is added to the
+// core, this file does not compile until somebody decides how the field is stored. For structs of
+// numbers the registry lists the fields; core's numbers_test checks that the registry is complete.
 #pragma once
 
 #include <array>
@@ -165,7 +165,7 @@ concept HasNumbers = requires {
   T::for_each_number([](const Number&, auto) {});
 };
 
-/// Calls visit(member) for all of a part of a Sample: its numbers, and what is none.
+/// Calls visit(member) for every member of a part of a Sample: its numbers, and its other members.
 template <HasNumbers T>
 void for_each_member(auto& part, auto visit) {
   T::for_each_number([&](const Number&, auto path) { visit(std::invoke(path, part)); });
@@ -177,7 +177,7 @@ void for_each_member(auto& part, auto visit) {
   }
 }
 
-/// Gives each field it is shown another value than any before.
+/// Gives each field a value that no field had before, as far as the field's type allows it.
 class Filler {
  public:
   template <typename T>
@@ -216,7 +216,7 @@ class Filler {
   void fill(std::array<T, N>& values) {
     for (T& value : values) fill(value);
   }
-  /// An IPv4 socket's address, within four bytes.
+  /// Gives the socket an IPv4 address, which uses only the first four bytes.
   void fill(SocketRow& socket) {
     std::apply([this](auto&... member) { (fill(member), ...); }, members(socket));
     socket.ip_version = 4;
@@ -229,7 +229,7 @@ class Filler {
     const int64_t n = next();
     called.address.address = {10, 1, static_cast<uint8_t>(n >> 8), static_cast<uint8_t>(n)};
   }
-  /// The same, of both ends.
+  /// Gives both ends an IPv4 address.
   void fill(SlowReply& reply) {
     std::apply([this](auto&... member) { (fill(member), ...); }, members(reply));
     reply.ip_version = 4;
@@ -245,7 +245,7 @@ class Filler {
   void fill(std::map<int, uint64_t>& values) {
     for (int i = 0; i < 3; ++i) fill(values[static_cast<int>(next())]);
   }
-  /// Canonical, and with nothing beyond an IPv4 address's four bytes.
+  /// Makes a canonical key (`low` before `high`) with IPv4 addresses.
   void fill(FlowKey& key) {
     for (Endpoint* end : {&key.low, &key.high}) {
       const int64_t n = next();
@@ -261,7 +261,7 @@ class Filler {
   int64_t last_ = 1000;
 };
 
-/// Every field as "path=value".
+/// Lists every field as "path=value".
 class Listing {
  public:
   template <typename T>
@@ -362,7 +362,7 @@ inline Sample make_tick(uint64_t tick, uint64_t flows = 0) {
   return sample;
 }
 
-/// The value, or a failed test that says why there is none.
+/// The value. On an error, reports it at the caller's line and aborts.
 template <typename T>
 T must(Result<T> result, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
   if (!result.ok()) {
@@ -458,7 +458,7 @@ inline std::vector<StoredEvent> events_of(RunStore& store, const std::string& ru
   return events;
 }
 
-/// A finished run with `ticks` ticks of `flows` flows; its id.
+/// Stores a finished run with `ticks` ticks of `flows` flows, and returns its id.
 inline std::string store_run(const std::string& path, uint64_t ticks, uint64_t flows,
                              const RunInfo& run = make_run()) {
   auto writer = create(path, run);

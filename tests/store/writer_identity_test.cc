@@ -53,7 +53,7 @@ TEST(WriterIdentity, AZombieIsGoneAndSoIsOneThatWasReaped) {
   ::kill(child, SIGKILL);
   siginfo_t info{};
   ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT), 0);
-  EXPECT_EQ(fate_of(writer), WriterFate::kGone);  // dead, and its parent has not looked
+  EXPECT_EQ(fate_of(writer), WriterFate::kGone);  // a zombie: dead, but not reaped yet
   ASSERT_EQ(::waitpid(child, nullptr, 0), child);
   EXPECT_EQ(fate_of(writer), WriterFate::kGone);
   ::close(ends[0]);

@@ -1,4 +1,4 @@
-// Rules of colours: trafshow's lines, the first match wins, and what is wrong is named by its line.
+// Colour rules in the format of trafshow: the first match wins, and an error names its line.
 #include "tui/flows/colour_rules.h"
 
 #include <gtest/gtest.h>
@@ -22,7 +22,7 @@ constexpr size_t kRed = 1, kGreen = 2, kBlue = 4, kWhite = 7, kBright = 8;
 
 TEST(ColourRules, TheFirstThatMatchesGivesTheColour) {
   const FlowRow udp = Synthetic{}.row(1, 5);   // 10.0.0.1:40001 to 192.168.7.1:8888
-  const FlowRow tcp = Synthetic{}.row(10, 5);  // the same by TCP
+  const FlowRow tcp = Synthetic{}.row(10, 5);  // between the same hosts by TCP
   const ColourRules some = rules(
       "# private nets\n"
       "\n"
@@ -69,7 +69,7 @@ TEST(ColourRules, WhatIsWrongIsNamedByItsLine) {
   EXPECT_FALSE(ColourRules::parse(many).ok());
 }
 
-// Every theme and every number of colours has a look for every role.
+// Every role has a look in every theme with every number of colours.
 TEST(Themes, EveryRoleHasALook) {
   for (int theme = 0; theme < static_cast<int>(ThemeName::kCount); ++theme) {
     for (const int colours : {0, 8, 256}) {

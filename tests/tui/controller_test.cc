@@ -1,4 +1,4 @@
-// Every key does what the table of keys says, and nothing that changes what is counted.
+// Every key does what the table of keys says, and no key changes what is counted.
 #include "tui/controller.h"
 
 #include <set>
@@ -83,7 +83,7 @@ TEST(Screens, EachHasANameAKeyAndALineOfItsOwn) {
   for (const Screen* screen : screens()) {
     EXPECT_TRUE(names.insert(screen->name).second) << screen->name;
     EXPECT_FALSE(screen->what.empty()) << screen->name;
-    // What a key of the table means, it means on each screen.
+    // Only the key of an overlay is also in the table of keys.
     const KeyBinding* binding = find_binding(character_key(screen->key), true);
     EXPECT_TRUE(binding == nullptr || screen->is_overlay) << screen->name;
     Hands h = hands();
@@ -189,7 +189,7 @@ TEST(Processes, AddUpWhatTheirFlowsBringInATick) {
     const size_t at = screen.find(" " + name);
     return at == std::string::npos ? "" : screen.substr(at, screen.find('\n', at) - at);
   };
-  // In and out, seen from each end.
+  // In and out, as seen from each end.
   const std::string of_client = line_of("client"), of_server = line_of("server");
   EXPECT_LT(of_client.find("1000 B/s"), of_client.find("2.93 KiB/s")) << screen;
   EXPECT_LT(of_server.find("2.93 KiB/s"), of_server.find("1000 B/s")) << screen;
@@ -198,8 +198,8 @@ TEST(Processes, AddUpWhatTheirFlowsBringInATick) {
   EXPECT_EQ(h.state.wanted_pid, 22);
 }
 
-// From a place where each can do something, every key of the table changes the picture, the theme,
-// or asks for an effect.
+// In a state in which every key of the table can do something, each one changes the picture or the
+// theme, freezes, or asks for an effect.
 TEST(Keys, EveryKeyOfTheTableDoesSomething) {
   for (const bool replay : {false, true}) {
     for (const KeyBinding& binding : key_bindings()) {
@@ -222,7 +222,7 @@ TEST(Keys, EveryKeyOfTheTableDoesSomething) {
   }
 }
 
-// What is counted is in the footer's "N flows" and in the head: no sequence of keys changes them.
+// The head shows what is counted. No sequence of keys changes it.
 TEST(Keys, NoKeyChangesTheCounts) {
   Hands h = hands();
   const auto head = [&] {
@@ -235,7 +235,7 @@ TEST(Keys, NoKeyChangesTheCounts) {
     random = Synthetic::mix(random + 1);
     const auto bindings = key_bindings();
     const KeyBinding& binding = bindings[random % bindings.size()];
-    if (binding.command == Command::kFreeze) continue;  // says FROZEN in the head
+    if (binding.command == Command::kFreeze) continue;  // writes FROZEN into the head
     h.press(binding.keys[(random >> 32) % binding.keys.size()]);
     ASSERT_EQ(head(), expected) << i << ' ' << binding.label;
   }
@@ -265,12 +265,12 @@ TEST(Controller, FilterShowsLessAndCountsTheSame) {
   h.press(U'f');
   EXPECT_EQ(h.state.prompt, Prompt::kFilter);
   h.type("tcp");
-  h.press(code(KeyCode::kHome));  // the message goes with the next key
+  h.press(code(KeyCode::kHome));  // any key removes the message
   EXPECT_NE(h.footer().find("100 flows"), std::string::npos) << h.footer();
   EXPECT_NE(h.footer().find("10 shown"), std::string::npos) << h.footer();
   h.press(U'f').type(" port");
   EXPECT_NE(h.state.message.find("is no port"), std::string::npos);
-  EXPECT_EQ(h.state.filter_text, "tcp");  // a filter in error leaves the old one
+  EXPECT_EQ(h.state.filter_text, "tcp");  // a wrong filter does not replace the old one
   h.press(code(KeyCode::kEscape));
   EXPECT_TRUE(h.state.filter.empty());
 }
@@ -376,7 +376,7 @@ TEST(Controller, TheTimelinesMomentLeadsToItsSlowReplies) {
   EXPECT_EQ(h.screen().find("Esc: all"), std::string::npos);
   h.press(code(KeyCode::kEscape));
   EXPECT_EQ(h.state.screen, "flows");
-  // A moment in which none was.
+  // A moment without slow replies.
   h.press(U'4').press(code(KeyCode::kRight)).press(code(KeyCode::kEnter));
   EXPECT_NE(h.screen().find("00:00:32: 0 of 5; Esc: all"), std::string::npos) << h.screen();
   EXPECT_NE(h.screen().find("none of the slowest replies was sent then"), std::string::npos);
@@ -386,7 +386,7 @@ TEST(Controller, AColumnOfTheWholeRunLeadsToTheSlowRepliesOfItsTicks) {
   Hands h(Synthetic{.flows = 5}.model(200));
   h.state.screen = "timeline";
   h.state.whole_run = true;
-  h.state.cursor_tick = 158;  // of the column with ticks 157 to 160
+  h.state.cursor_tick = 158;  // in the column of ticks 157 to 160
   h.press(code(KeyCode::kEnter));
   ASSERT_TRUE(h.state.slowest_of);
   EXPECT_EQ(h.state.slowest_of->first, 157u);
@@ -421,7 +421,8 @@ TEST(Controller, ReplayStepsWithArrows) {
   EXPECT_EQ(hands().press(U'w').effect, Effect::kNone);
 }
 
-// Any key at any size on any screen with any model: no crash, and the grid has the size asked for.
+// Any key at any size on any screen with any model: nothing crashes, and the grid has the size that
+// was asked for.
 TEST(Controller, SurvivesAnything) {
   uint64_t random = 99;
   for (const uint64_t flows : {0u, 1u, 57u}) {
@@ -452,7 +453,7 @@ Key click(int x, int y) { return {KeyCode::kClick, 0, x, y}; }
 TEST(Controller, AClickOnATitleSortsAndAgainTurnsRound) {
   Hands h = hands();
   const std::string screen = h.screen();
-  // The line of titles is the first below the tabs; its x of "Rate" is what the eye sees.
+  // The titles are in the first line below the tabs.
   const int y = screen_layout(kSize).body_y;
   std::istringstream lines(screen);
   std::string titles;
@@ -493,7 +494,7 @@ TEST(Controller, PacketsOpenFromAFlowAndTheCursorStaysOnItsPacket) {
   h.press(code(KeyCode::kHome));
   EXPECT_EQ(h.state.packet, 0u);
   h.press(code(KeyCode::kEnd));
-  EXPECT_EQ(h.state.packet, std::nullopt);  // goes along with what comes
+  EXPECT_EQ(h.state.packet, std::nullopt);  // follows new packets
   h.press(U'q');
   EXPECT_FALSE(h.state.packets_open);
   EXPECT_TRUE(h.state.detail_id);
@@ -562,7 +563,7 @@ TEST(Columns, OfLatenessAreThereWhereSomethingHasAPeriodOrTheyWereChosen) {
   other.press(U' ').press(U'c');
   EXPECT_NE(title_line(other).find("Missed"), std::string::npos);
   EXPECT_EQ(title_line(other).find("Worst"), std::string::npos);
-  // A column that is shown is turned off by the same key.
+  // The same key hides a column that is shown.
   other.press(U'c').press(U' ').press(U'c');
   EXPECT_EQ(title_line(other).find("Missed"), std::string::npos);
 }
@@ -608,7 +609,7 @@ TEST(Timeline, ZoomsOutToTheWholeRunWithTheMostOfEachColumnsTicks) {
   h.press(U'z');
   EXPECT_NE(h.screen().find("00:00:01"), std::string::npos) << h.screen();
   EXPECT_NE(h.screen().find("ticks a column"), std::string::npos) << h.screen();
-  // The cursor steps from column to column, and the peak is read although it is one tick of many.
+  // The cursor moves from column to column. The peak is shown although it is one tick of many.
   h.press(code(KeyCode::kLeft));
   EXPECT_LT(h.state.cursor_tick.value_or(600), 599u);
   h.press(code(KeyCode::kHome));
@@ -623,7 +624,7 @@ TEST(Losses, NamesEachOfThemWithItsMeaningAndWhatOccurredFirst) {
   Model model;
   const Synthetic synthetic{.flows = 3};
   Sample sample = synthetic.sample(1);
-  sample.losses.stacks_unstored = 4'711;  // the last of the list
+  sample.losses.stacks_unstored = 4'711;  // far down in the list
   model.add(sample);
   ViewState state = initial_view_state(model);
   state.screen = "losses";
@@ -634,7 +635,7 @@ TEST(Losses, NamesEachOfThemWithItsMeaningAndWhatOccurredFirst) {
     const std::string line = screen.substr(at, screen.find('\n', at) - at);
     EXPECT_GT(line.size(), 80u) << name << " has no meaning beside it";
   });
-  // Where there is no room for all, what occurred is there.
+  // If there is no room for all, the losses that occurred are shown.
   EXPECT_NE(grid_text(draw_screen(model, state, {80, 12})).find("4,711"), std::string::npos);
 }
 

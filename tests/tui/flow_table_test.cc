@@ -1,4 +1,4 @@
-// The flow table: filter, order, groups, search; the selection of visible rows equals a full sort.
+// The flow table: filter, order, groups and search. The visible rows must be those of a full sort.
 #include "tui/flows/flow_table.h"
 
 #include <algorithm>
@@ -89,7 +89,7 @@ TEST(FlowTableView, AReplayShowsOfAMomentOnlyWhatIsOfIt) {
   model.scene.flows_are_final = true;
   const Synthetic synthetic{.flows = 3};
   Sample first = synthetic.sample(2);
-  first.changed_flows = {synthetic.row(1, 40)};  // as it stood at the end of the run
+  first.changed_flows = {synthetic.row(1, 40)};  // as it was at the end of the run
   model.add(first);
   const TableRow row{model.flows()[0], 1, 0};
   for (const FlowColumn column : {FlowColumn::kRate, FlowColumn::kPacketRate, FlowColumn::kSeen,

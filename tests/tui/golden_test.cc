@@ -1,6 +1,6 @@
-// Golden screens: each view at four sizes, in UTF-8 and ASCII, with ordinary and hostile text and
-// with nothing to show, equal to the files in golden/. TOPSPIN_UPDATE_GOLDEN=1 writes them anew;
-// look at the difference before you keep it.
+// Golden screens: each view at four sizes, in UTF-8 and ASCII, with ordinary text, hostile text and
+// nothing to show, must equal the files in golden/. TOPSPIN_UPDATE_GOLDEN=1 rewrites them; look at
+// the difference before you keep it.
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -57,7 +57,7 @@ const std::vector<GoldenCase>& cases() {
 
 constexpr std::array<Size, 4> kSizes = {Size{80, 24}, Size{120, 40}, Size{40, 10}, Size{1, 1}};
 
-/// Styles matter too: a letter for each role of a cell, in a second picture.
+/// The styles as a second picture, with one letter for the role of each cell.
 std::string role_picture(const Grid& grid) {
   std::string out;
   for (int y = 0; y < grid.height(); ++y) {
@@ -72,7 +72,7 @@ std::string role_picture(const Grid& grid) {
   return out;
 }
 
-/// What must hold of any screen: every line of it is harmless and as wide as the screen at most.
+/// Every line of a screen must be harmless and at most as wide as the screen.
 void expect_harmless(const Grid& grid, const std::string& text) {
   std::istringstream stream(text);
   for (std::string line; std::getline(stream, line);) {
@@ -106,7 +106,7 @@ void check_golden(const std::string& name, const Model& model, const GoldenCase&
       expect_harmless(grid, text);
       pictures +=
           "== " + std::to_string(size.width) + "x" + std::to_string(size.height) + '\n' + text;
-      // Roles once: they do not depend on the characters spoken.
+      // Roles do not depend on the character set, so one picture of them is enough.
       if (!ascii && size == kSizes[0]) pictures += "== roles\n" + role_picture(grid);
     }
     const std::filesystem::path path = std::filesystem::path(TOPSPIN_SOURCE_DIR) /
@@ -123,7 +123,7 @@ void check_golden(const std::string& name, const Model& model, const GoldenCase&
   }
 }
 
-/// What the screen's owner looks up for it, beside the Samples.
+/// Adds what the owner of the screen looks up besides the Samples: names and packets.
 Model looked_up(const test::Synthetic& synthetic, Model model) {
   const Endpoint client = synthetic.client(1), server = synthetic.server();
   const uint8_t version = synthetic.ipv6 ? 6 : 4;
@@ -147,7 +147,7 @@ TEST(Golden, EachViewShowsARun) {
   }
 }
 
-/// Clients come, stay and go; of what they took, a part does not come back.
+/// Clients come, stay and leave. A part of the memory that they took is not given back.
 TEST(Golden, ResourcesSayWhatAFlowCostsWhereThatEndsAndWhatLeaked) {
   const test::Synthetic synthetic{.flows = 30};
   Model model;
@@ -198,7 +198,7 @@ TEST(Golden, HostileTextIsHarmlessInEachView) {
   const Model model = looked_up(synthetic, synthetic.model(12));
   for (const GoldenCase& c : cases()) {
     if (c.name == "help" || c.name == "menu" || c.name == "columns")
-      continue;  // nothing from outside in them
+      continue;  // they show no text from outside
     SCOPED_TRACE(c.name);
     check_golden("hostile_" + c.name, model, c);
   }

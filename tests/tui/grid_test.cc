@@ -1,4 +1,4 @@
-// Cells: widths, clipping, wide characters, marks, hostile text, ASCII.
+// The grid of cells: widths, clipping, wide characters, marks, hostile text, ASCII.
 #include "tui/terminal/grid.h"
 
 #include <gtest/gtest.h>
@@ -44,7 +44,7 @@ TEST(Grid, NeverDrawsHalfAWideCharacter) {
   EXPECT_EQ(grid.put(0, 0, "漢字漢字"), 5);
   EXPECT_EQ(line(grid), "漢字…");
   EXPECT_EQ(grid.at(1, 0).code, U'\0');
-  // Writing over one half takes the other away.
+  // Writing over one half removes the other.
   grid.put(1, 0, "x");
   EXPECT_EQ(line(grid), " x字…");
   grid.put(2, 0, "y");

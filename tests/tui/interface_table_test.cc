@@ -1,4 +1,5 @@
-// Rates of interfaces: over the last second, absent where there is nothing to compare with.
+// Rates of interfaces: they cover the last second, and are absent if there is nothing to compare
+// with.
 #include "tui/model/interface_table.h"
 
 #include <gtest/gtest.h>
@@ -27,7 +28,7 @@ TEST(InterfaceTable, RatesAreOfTheLastSecond) {
   EXPECT_FALSE(table.entries()[1].rates);
   for (int i = 1; i <= 8; ++i) {
     const auto n = static_cast<uint64_t>(i);
-    // 100 bytes each 250 ms, then 1,000.
+    // 100 bytes per 250 ms, then 1,000.
     const uint64_t bytes = i <= 4 ? 100 * n : 400 + 1000 * (n - 4);
     table.update({reading("a", bytes, n), reading("b", 500, 5)}, i * 250 * kMs);
     if (i == 4) {
@@ -44,11 +45,11 @@ TEST(InterfaceTable, InterfacesComeAndGoAndCountersBeginAnew) {
   InterfaceTable table;
   table.update({reading("a", 1000, 10), reading("b", 10, 1)}, 0);
   table.update({reading("b", 20, 2), reading("c", 5, 1)}, 1000 * kMs);
-  EXPECT_DOUBLE_EQ(table.entries()[1].rates->received_bytes, 10);  // b, in another place
+  EXPECT_DOUBLE_EQ(table.entries()[1].rates->received_bytes, 10);  // b, now at another index
   EXPECT_FALSE(table.entries()[2].rates);                          // c is new
-  table.update({reading("b", 0, 0)}, 1500 * kMs);                  // another b
+  table.update({reading("b", 0, 0)}, 1500 * kMs);                  // a new interface called b
   EXPECT_FALSE(table.entries()[1].rates);
-  // After a pause the old readings say nothing.
+  // After a long pause the old readings are of no use.
   table.update({reading("b", 900, 9)}, 60'000 * kMs);
   EXPECT_FALSE(table.entries()[1].rates);
   table.update({}, 60'000 * kMs);

@@ -23,7 +23,7 @@ using test::Tmux;
 
 const auto* const kOwnNetwork = testing::AddGlobalTestEnvironment(new test::OwnNetwork);
 
-/// UDP sockets on 127.0.0.1 that send to a port of the test's own.
+/// UDP clients on 127.0.0.1 that ping a socket of the test.
 class Swarm {
  public:
   Swarm() : server_(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
@@ -74,7 +74,7 @@ class LiveScreen : public testing::Test {
     TOPSPIN_NEEDS_ROOT();
     if (!Tmux::available()) TOPSPIN_SKIP("needs tmux, as a terminal to be read back");
   }
-  /// In ASCII the head says the number of active flows in digits, at its second line's start.
+  /// In ASCII, the second line of the head begins with the number of active flows.
   static bool shows_active(const Tmux& terminal, const std::string& number) {
     const std::string screen = terminal.screen();
     const size_t line = screen.find('\n') + 1;
@@ -87,7 +87,7 @@ TEST_F(LiveScreen, CountsActiveFlowsExactlyWhateverIsShown) {
   swarm.grow(300);
   Tmux terminal(100, 30);
   const std::string before = terminal.settings();
-  // The default command, as trafshow's hands type it.
+  // Without a command, as users of trafshow would type it.
   terminal.command(test::topspin_binary() + " -i lo --ascii 'udp port " +
                    std::to_string(swarm.port()) + "'");
   ASSERT_TRUE(terminal.wait_for("waiting for the first tick")) << terminal.screen();
@@ -95,7 +95,7 @@ TEST_F(LiveScreen, CountsActiveFlowsExactlyWhateverIsShown) {
   EXPECT_TRUE(swarm.ping_until([&] {
     return terminal.screen().find("300 flows   300 shown") != std::string::npos;
   })) << terminal.screen();
-  // Neither a filter, nor an order, nor a grouping, nor a purge changes it.
+  // No filter, order, grouping or purge changes the number.
   terminal.type("f");
   terminal.type("port 1");
   terminal.key("Enter");
@@ -104,7 +104,7 @@ TEST_F(LiveScreen, CountsActiveFlowsExactlyWhateverIsShown) {
   EXPECT_TRUE(swarm.ping_until([&] { return shows_active(terminal, "310"); })) << terminal.screen();
   terminal.type("p");
   EXPECT_TRUE(swarm.ping_until([&] { return shows_active(terminal, "310"); })) << terminal.screen();
-  // When they stop, nothing is active.
+  // When the clients stop, nothing is active.
   EXPECT_TRUE(terminal.wait_until([&] { return shows_active(terminal, "0"); }, 10))
       << terminal.screen();
   terminal.type("q");
@@ -152,7 +152,7 @@ TEST_F(LiveScreen, TheSubjectsLastTickStaysAndItsSummaryFollows) {
   })) << terminal.screen();
   EXPECT_NE(terminal.screen().find("exited 0: its last tick is frozen"), std::string::npos)
       << terminal.screen();
-  // More clients come; the picture is of the subject's time, until it is let go on.
+  // More clients come, but the picture stays that of the subject's last tick until it is continued.
   swarm.grow(40);
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(3);
   swarm.ping_until([&] { return std::chrono::steady_clock::now() > end; });
@@ -196,7 +196,7 @@ TEST_F(LiveScreen, PacketsOfTheFlowThatIsOpenComeAsTheyAreCaptured) {
   ASSERT_TRUE(swarm.ping_until([&] { return shows_active(terminal, "30"); })) << terminal.screen();
   terminal.key("Enter");
   ASSERT_TRUE(terminal.wait_for("Enter shows its packets")) << terminal.screen();
-  // Whose sockets they are is said too.
+  // The owner of the sockets is shown too.
   EXPECT_NE(terminal.screen().find("tui_live_test"), std::string::npos) << terminal.screen();
   terminal.key("Enter");
   EXPECT_TRUE(swarm.ping_until([&] {
@@ -204,7 +204,7 @@ TEST_F(LiveScreen, PacketsOfTheFlowThatIsOpenComeAsTheyAreCaptured) {
     return screen.find("70 69 6e 67") != std::string::npos &&
            screen.find("->") != std::string::npos;
   })) << terminal.screen();
-  // What is counted stays the same.
+  // The counts stay the same.
   EXPECT_TRUE(swarm.ping_until([&] { return shows_active(terminal, "30"); })) << terminal.screen();
 }
 
@@ -219,12 +219,12 @@ TEST_F(LiveScreen, TheCaptureMovesToAnotherInterface) {
   terminal.type("9");
   ASSERT_TRUE(terminal.wait_for(">any")) << terminal.screen();
   ASSERT_TRUE(terminal.wait_for(" lo ")) << terminal.screen();
-  terminal.key("Down");  // lo is the kernel's first
+  terminal.key("Down");  // lo is the first interface after "any"
   terminal.key("Enter");
   EXPECT_TRUE(terminal.wait_for(">lo")) << terminal.screen();
   EXPECT_TRUE(swarm.ping_until([&] { return shows_active(terminal, "15"); })) << terminal.screen();
   terminal.type("1");
-  // A message stands over the counts until a key comes.
+  // A message covers the counts until a key is pressed.
   EXPECT_TRUE(swarm.ping_until([&] {
     const std::string screen = terminal.screen();
     if (screen.find("topspin was stopped") != std::string::npos) terminal.type("r");
@@ -232,7 +232,7 @@ TEST_F(LiveScreen, TheCaptureMovesToAnotherInterface) {
   })) << terminal.screen();
   terminal.type("q");
   ASSERT_TRUE(terminal.wait_for("READY>"));
-  // A run that is recorded has one interface.
+  // A recorded run has only one interface.
   terminal.command(test::topspin_binary() + " live -i any --ascii --db " + terminal.file("one.db") +
                    filter);
   ASSERT_TRUE(terminal.wait_for("waiting for the first tick")) << terminal.screen();
@@ -244,7 +244,7 @@ TEST_F(LiveScreen, TheCaptureMovesToAnotherInterface) {
   EXPECT_NE(terminal.screen().find(">any"), std::string::npos);
 }
 
-/// A number that follows `label` in a file of /proc.
+/// The number after `label` in /proc/PID/status.
 int64_t status_kib(int pid, const std::string& label) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/status");
   for (std::string line; std::getline(file, line);) {
@@ -261,7 +261,7 @@ TEST_F(LiveScreen, ProcessesAgreeWithProcAndPsAndSs) {
   terminal.command(test::topspin_binary() + " -i lo --ascii" + filter);
   ASSERT_TRUE(terminal.wait_for("waiting for the first tick")) << terminal.screen();
   terminal.type("0");
-  // 40 flows, of which this process holds both ends.
+  // There are 40 flows, and this process holds both ends of each.
   std::string line;
   const std::string pid = std::to_string(getpid());
   ASSERT_TRUE(swarm.ping_until([&] {
@@ -275,7 +275,7 @@ TEST_F(LiveScreen, ProcessesAgreeWithProcAndPsAndSs) {
     words >> name >> flows;
     return name == "tui_live_test" && flows == "80" && line.find('%') != std::string::npos;
   })) << terminal.screen();
-  // ss knows as many sockets of this process to that port.
+  // ss lists as many sockets of this process that are connected to that port.
   const auto ss = test::run({"ss", "-Hunp", "dport = :" + std::to_string(swarm.port())});
   if (ss.exit_code == 0) {
     size_t sockets = 0;
@@ -283,7 +283,7 @@ TEST_F(LiveScreen, ProcessesAgreeWithProcAndPsAndSs) {
       ++sockets;
     EXPECT_EQ(sockets, 40u) << ss.out;
   }
-  // RSS, as /proc and ps have it, within a tenth.
+  // The RSS agrees with /proc and ps to a tenth.
   const auto ps = test::run({"ps", "-o", "rss=", "-p", pid});
   ASSERT_EQ(ps.exit_code, 0) << ps.err;
   const auto rss_mib = static_cast<double>(status_kib(getpid(), "VmRSS:")) / 1024;
@@ -291,7 +291,7 @@ TEST_F(LiveScreen, ProcessesAgreeWithProcAndPsAndSs) {
   const size_t unit = line.rfind(" MiB");
   ASSERT_NE(unit, std::string::npos) << line;
   EXPECT_NEAR(std::atof(line.c_str() + line.rfind(' ', unit - 1)), rss_mib, rss_mib / 10) << line;
-  // Without a subject it is the whole host, so a process without a flow is there too.
+  // Without a subject the screen shows the whole host, so there is also a process without a flow.
   EXPECT_NE(terminal.screen().find("topspin "), std::string::npos) << terminal.screen();
   EXPECT_NE(terminal.screen().find(" 0      0 B/s"), std::string::npos) << terminal.screen();
 }
@@ -305,7 +305,7 @@ TEST_F(LiveScreen, TheProcessUnderTheCursorBecomesTheSubject) {
                    std::to_string(swarm.port()));
   ASSERT_TRUE(terminal.wait_for("waiting for the first tick")) << terminal.screen();
   terminal.type("0");
-  // It has most flows, so it is the first row below the titles.
+  // This process has the most flows, so it is in the first row below the titles.
   ASSERT_TRUE(swarm.ping_until([&] {
     const std::string screen = terminal.screen();
     const size_t titles = screen.find(" Process (");

@@ -1,4 +1,4 @@
-// The model: what it keeps of Samples, and that nothing of it changes what was counted.
+// The model: what it keeps of Samples, and that its limits do not change what was counted.
 #include "tui/model/model.h"
 
 #include <gtest/gtest.h>
@@ -143,7 +143,7 @@ TEST(Model, ThreadsAreToldApartByTheirStart) {
   Sample first = synthetic.sample(1);
   model.add(first);
   ASSERT_EQ(model.threads().size(), 11u);
-  EXPECT_EQ(model.threads()[0].tick_wait_ns, std::nullopt);  // of its first tick nothing is known
+  EXPECT_EQ(model.threads()[0].tick_wait_ns, std::nullopt);  // not known in its first tick
   model.add(synthetic.sample(2));
   EXPECT_EQ(model.threads()[0].tick_wait_ns, 20u * 300'000u);
   Sample reused = synthetic.sample(3);

@@ -1,4 +1,5 @@
-// Each number of the probes of sockets and resources is on their screens, on any terminal.
+// Every number of the probes of sockets and resources can be seen on the screen of its probe,
+// however small the terminal is.
 #include "tui/screens/number_page.h"
 
 #include <array>
@@ -23,7 +24,7 @@ void measure(std::optional<T>& value) {
   measure(value.emplace());
 }
 
-/// Every number of the probe, losses apart, measured in one tick.
+/// A model with one tick in which every number of the probe, except losses, was measured.
 Model model_with_all_of(std::string_view probe) {
   Model model;
   model.scene = test::Synthetic{}.scene();
@@ -38,14 +39,14 @@ Model model_with_all_of(std::string_view probe) {
   return model;
 }
 
-/// What the slowest replies would be without each of their parts: 60 distributions, which stand on
-/// the screen of all numbers alone.
+/// Whether it is one of the 60 distributions of replies with, without and mostly of each part.
+/// These are only on the screen of all numbers.
 bool is_of_the_tail(std::string_view name) {
   return name.starts_with("reply_with_") || name.starts_with("reply_without_") ||
          name.starts_with("reply_mostly_");
 }
 
-/// Those whose label is not in the text.
+/// The labels of the probe's numbers that are not in the text.
 std::set<std::string_view> missing(std::string_view probe, const std::string& text) {
   std::set<std::string_view> labels;
   for (const RegisteredNumber& number : numbers()) {
@@ -101,12 +102,12 @@ TEST(NumberPage, OnASmallTerminalTheKeysReachEachNumber) {
       seen += screen();
     }
     EXPECT_EQ(missing(probe, seen), std::set<std::string_view>()) << probe;
-    // The end is the end: the next key upwards moves at once.
+    // PageDown stops at the end, so the next Up moves at once.
     const std::string last = screen();
     EXPECT_EQ(last.find("more rows"), std::string::npos) << last;
     press_key(KeyCode::kUp);
     EXPECT_NE(screen(), last);
-    // In a replay Home is the run's.
+    // In a replay, Home goes to the start of the run.
     EXPECT_EQ(press(state, Key{KeyCode::kHome, 0, 0, 0}, model, size, true).effect,
               Effect::kToStart);
     press_key(KeyCode::kHome);

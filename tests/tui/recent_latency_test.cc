@@ -1,4 +1,4 @@
-// p99 over the last ticks, and the tick line and head that show it.
+// The p99 over the last ticks, failed work, and the tick line and head that show them.
 #include "tui/model/recent_latency.h"
 
 #include <gmock/gmock.h>
@@ -33,7 +33,7 @@ TEST(RecentLatency, GathersTicksUntilTheyHoldEnough) {
   EXPECT_EQ(recent.count(), 1200u);
   ASSERT_TRUE(recent.p99());
   EXPECT_EQ(*recent.p99(), 3'000'000);
-  // The oldest goes as soon as the others hold 1,000.
+  // The oldest ticks go as long as the others hold 1,000.
   recent.add(of(500'000, 600), kSecond);
   EXPECT_EQ(recent.count(), 1000u);
   EXPECT_EQ(*recent.p99(), 3'000'000);
@@ -93,7 +93,7 @@ TEST(RecentLatency, ThePercentileIsNeverAboveTheMaximumAndBothEndWithTheSamples)
   ASSERT_TRUE(recent.p99() && recent.max());
   EXPECT_LE(*recent.p99(), *recent.max());
   EXPECT_EQ(recent.max(), 50'000'000);
-  recent.add(Histogram(), kSecond);  // nothing was measured: nothing is shown as if it had been
+  recent.add(Histogram(), kSecond);  // nothing was measured, so nothing is shown
   EXPECT_FALSE(recent.p99());
   EXPECT_FALSE(recent.max());
   EXPECT_GT(recent.count(), 0u);
@@ -104,7 +104,7 @@ TEST(TickLine, ShowsAPercentileAndTheMaximumOverTheLastTicks) {
   TickLineMemory memory;
   std::string line;
   for (uint64_t tick = 1; tick <= 3; ++tick) line = tick_line(synthetic.sample(tick), memory);
-  EXPECT_EQ(under("reply p99", line), "-");  // 600 so far
+  EXPECT_EQ(under("reply p99", line), "-");  // only 600 replies so far
   EXPECT_NE(under("reply max", line), "-");
   for (uint64_t tick = 4; tick <= 6; ++tick) line = tick_line(synthetic.sample(tick), memory);
   EXPECT_NE(under("reply p99", line), "-");
@@ -116,7 +116,7 @@ TEST(TickLine, ShowsAPercentileAndTheMaximumOverTheLastTicks) {
 TEST(TickLine, WithoutAPeriodThereIsNoLateness) {
   const Synthetic synthetic{.flows = 2000, .periodic = false};
   Sample sample = synthetic.sample(3);
-  // As an engine gave it that learned periods from anything.
+  // As recorded by an older version, which learned periods from any traffic.
   sample.flows.requests = 0;
   for (int i = 0; i < 5000; ++i) sample.flows.lateness.record(kSecond);
   sample.flows.missed_ticks = 52'885;
@@ -182,7 +182,7 @@ TEST(Head, SilenceIsRedAndLeavesNothingGreen) {
   EXPECT_TRUE(head_has(after, Role::kDead));
 }
 
-/// One tick of a second.
+/// A tick that is one second long.
 Sample tcp_tick(uint64_t half_open, uint64_t refused = 0, uint64_t unanswered = 0) {
   Sample sample;
   sample.interval_ns = kSecond;
@@ -196,7 +196,7 @@ Sample tcp_tick(uint64_t half_open, uint64_t refused = 0, uint64_t unanswered = 
 TEST(FailedWork, AddsUpWhatWasRefusedUnansweredOrNeverCompleted) {
   FailedWork failed;
   failed.add(tcp_tick(60, 7, 2));
-  EXPECT_EQ(failed.now(), 9u);  // the 60 may be on their way
+  EXPECT_EQ(failed.now(), 9u);  // the 60 may still be answered
   failed.add(tcp_tick(60));
   EXPECT_EQ(failed.now(), 60u);
   EXPECT_EQ(failed.total(), 69u);
@@ -208,7 +208,7 @@ TEST(FailedWork, CountsEachFailureOnceAndGoesOnWhileConnectionsHang) {
   EXPECT_EQ(failed.now(), 0u);
   EXPECT_EQ(failed.total(), 60u);
   EXPECT_TRUE(failed.goes_on());
-  // Their server ends: what hung is refused, and others with it.
+  // The server ends: the connections that hung are refused, and 3 others.
   failed.add(tcp_tick(0, 63));
   EXPECT_EQ(failed.now(), 3u);
   EXPECT_EQ(failed.total(), 63u);
@@ -219,10 +219,10 @@ TEST(FailedWork, CountsEachFailureOnceAndGoesOnWhileConnectionsHang) {
 }
 
 TEST(FailedWork, ThoseThatHangAreReplacedWithoutTheirNumberChanging) {
-  // 10 connections a second to a host that is silent, each given up after 6 s: 60 hang always.
+  // 10 connections per second to a silent host. Each is given up after 6 s, so 60 always hang.
   FailedWork failed;
   for (uint64_t tick = 1; tick <= 6; ++tick) failed.add(tcp_tick(10 * tick));
-  EXPECT_EQ(failed.total(), 50u);  // the last 10 may be on their way
+  EXPECT_EQ(failed.total(), 50u);  // the last 10 may still be answered
   for (uint64_t tick = 1; tick <= 20; ++tick) {
     Sample sample = tcp_tick(60);
     sample.flows.tcp_never_completed = 10;
@@ -230,7 +230,7 @@ TEST(FailedWork, ThoseThatHangAreReplacedWithoutTheirNumberChanging) {
     EXPECT_GE(failed.now(), 10u) << tick;
   }
   EXPECT_EQ(failed.total(), 260u);
-  // Given up before it could be seen to hang: a failure too.
+  // Connections that are given up before they were seen to hang have failed too.
   FailedWork evicted;
   Sample sample = tcp_tick(0);
   sample.flows.tcp_never_completed = 4;
@@ -239,7 +239,7 @@ TEST(FailedWork, ThoseThatHangAreReplacedWithoutTheirNumberChanging) {
 }
 
 TEST(FailedWork, HandshakesUnderWayAreNoFailure) {
-  // 100 connections a second to a server that is 200 ms away: some 20 at any moment.
+  // 100 connections per second to a server that is 200 ms away: about 20 handshakes at any moment.
   FailedWork failed;
   for (uint64_t tick = 0; tick < 20; ++tick) {
     Sample sample = tcp_tick(15 + tick * 7 % 11);
@@ -247,7 +247,7 @@ TEST(FailedWork, HandshakesUnderWayAreNoFailure) {
     failed.add(sample);
     EXPECT_FALSE(failed.goes_on()) << tick;
   }
-  // A tenth of a second is too short for anything to hang.
+  // Eight ticks of a tenth of a second are too short for a connection to hang.
   FailedWork quick;
   for (int tick = 0; tick < 8; ++tick) {
     Sample sample = tcp_tick(3);
@@ -307,7 +307,7 @@ TEST(Head, AWaitWithoutEndIsALowerBound) {
   sample.flows.unanswered = 2000;
   model.add(sample);
   EXPECT_THAT(head_of(model), HasSubstr(">=1.0"));
-  // All of them answered, though late: the value is what it is.
+  // All of them were answered, though late, so the value is exact.
   Sample answered = synthetic.sample(3);
   answered.flows.reply_latency.record_n(3 * kSecond, 2000);
   answered.flows.late_replies = 2000;

@@ -1,5 +1,5 @@
-// Samples made up for tests and benchmarks of the screen: N clients that ping a server once a
-// second, some of them late. Deterministic: no clock, no random device.
+// Synthetic samples for tests and benchmarks of the screen: N clients ping a server once a second,
+// and some of them are late. Deterministic: no clock, no random device.
 #pragma once
 
 #include <array>
@@ -21,12 +21,12 @@ struct Synthetic {
   uint64_t flows = 20;
   bool subject = true;
   bool hostile = false;    // hostile names everywhere that text comes from outside
-  uint64_t losses_at = 0;  // the tick that loses 12 packets, 0: none
+  uint64_t losses_at = 0;  // the tick that loses 12 packets; 0: none
   bool ipv6 = false;
   bool periodic = true;  // false: nothing has a period
   int64_t start_ns = 1'000 * kSecond;
 
-  /// xorshift-like mix: the same numbers everywhere.
+  /// The finalizer of MurmurHash3, which gives the same pseudo-random numbers everywhere.
   static uint64_t mix(uint64_t value) {
     value ^= value >> 33;
     value *= 0xff51afd7ed558ccdULL;
@@ -71,7 +71,7 @@ struct Synthetic {
     return end;
   }
 
-  /// How late flow `id` is in `tick`: most are on time; each 7th starves from tick 20 to 29.
+  /// How late flow `id` is in `tick`. Most flows are on time; every 7th starves in ticks 20 to 29.
   static int64_t lateness_ns(uint64_t id, uint64_t tick) {
     if (id % 7 == 3 && tick >= 20 && tick < 30)
       return static_cast<int64_t>(120 + 10 * (tick - 20)) * kMilli;
@@ -94,7 +94,7 @@ struct Synthetic {
     flow.packets = {tick, tick - 1};
     flow.bytes = {tick * size, (tick - 1) * size};
     flow.payload_bytes = {tick * (size - 42), (tick - 1) * (size - 42)};
-    // Half of the clients are of this host; the server is one of two workers.
+    // Half of the clients are processes of this host. The server is owner 2.
     if (subject) flow.owners = {id % 2 == 0 ? std::optional(1u) : std::nullopt, 2u};
     if (periodic) flow.period_ns = kSecond;
     if (periodic && tick > 1) {
@@ -122,11 +122,11 @@ struct Synthetic {
     FlowInterval& f = sample.flows;
     f.begin_ns = start_ns + static_cast<int64_t>(tick - 1) * kSecond;
     f.end_ns = f.begin_ns + kSecond;
-    // Flow 5 (and each 40th after it) falls silent after tick 30.
+    // Flow 5 and every 40th flow after it fall silent after tick 30.
     const auto silent = [&](uint64_t id) { return id % 40 == 5 && tick > 30; };
     for (uint64_t id = 1; id <= flows; ++id) {
       if (silent(id)) {
-        // From its second missed tick on it is silent, and each tick brings its row.
+        // The flow is silent from its second missed tick on, and then has a row in every tick.
         if (!periodic || tick < 32) continue;
         FlowRow gone = row(id, 30);
         gone.missed_ticks += tick - 30;
@@ -170,7 +170,7 @@ struct Synthetic {
     for (uint64_t i = 0; i < 4 * flows + 200; ++i) {
       const double u = static_cast<double>(mix(i * 7919 + tick) % 10'000) / 10'000;
       double ns = 1'500 * std::exp(3.2 * u * u);
-      // Every 8th tick, and the starving ten, the queue is long.
+      // The run queue is long in the ten ticks in which flows starve, and for every 97th wait.
       if (tick >= 20 && tick < 30) ns *= 1 + 30 * u * u * u;
       if (i % 97 == 0) ns *= 20;
       h.record(static_cast<uint64_t>(ns));
@@ -327,7 +327,7 @@ struct Synthetic {
     return readings;
   }
 
-  /// Pings and pongs of the flow with this id, as the screen of its packets gets them.
+  /// Pings and pongs of the flow with this id, for the screen of its packets.
   PacketCopies packets(uint64_t id, uint64_t count) const {
     PacketCopies copies;
     const bool initiator_is_low = client(id) < server();

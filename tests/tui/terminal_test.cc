@@ -1,4 +1,4 @@
-// The real binary in a real terminal (tmux), over a capture file: needs no privilege.
+// The real binary in a real terminal (tmux), with a capture file. Needs no privilege.
 #include <algorithm>
 #include <csignal>
 #include <fstream>
@@ -23,7 +23,7 @@ class Terminal : public testing::Test {
   void SetUp() override {
     if (!Tmux::available()) TOPSPIN_SKIP("needs tmux, as a terminal to be read back");
     test::PcapWriter pcap;
-    // Sixty clients ping once a second for 20 s; the server answers within 200 us.
+    // Sixty clients ping once per second for 20 s. The server answers after 200 us.
     for (int64_t second = 0; second < 20; ++second) {
       for (uint16_t client = 0; client < 60; ++client) {
         const int64_t at = 1'700'000'000 * kSecond + second * kSecond + client * 10'000'000;
@@ -92,7 +92,7 @@ TEST_F(Terminal, ShowsTheFlowsAndGivesTheTerminalBack) {
   ASSERT_TRUE(terminal.wait_until([&] { return pid_of(terminal) < 0; }));
   EXPECT_EQ(terminal.modes(), modes_before);
   EXPECT_EQ(terminal.settings(), before);
-  // The alternate screen has gone, and what was there before is back.
+  // The alternate screen is gone, and what was there before is back.
   EXPECT_NE(terminal.screen().find("READY>"), std::string::npos);
   EXPECT_EQ(terminal.screen().find("60 flows"), std::string::npos);
 }
@@ -114,7 +114,7 @@ TEST_F(Terminal, KeysGoToTheScreens) {
   terminal.key("Down");
   EXPECT_TRUE(terminal.wait_for("1 shown")) << terminal.screen();
   EXPECT_NE(terminal.screen().find("60 flows"), std::string::npos);
-  // What asks about packets has no answer for flows, and the old filter stays.
+  // A filter about packets cannot be applied to flows, so the old filter stays.
   terminal.type("f");
   for (int i = 0; i < 20; ++i) terminal.key("BSpace");
   terminal.type("tcp[13]=2");
@@ -132,7 +132,7 @@ TEST_F(Terminal, KeysGoToTheScreens) {
   EXPECT_TRUE(terminal.wait_for("active flows")) << terminal.screen();
   terminal.key("Space");
   EXPECT_TRUE(terminal.wait_for("FROZEN")) << terminal.screen();
-  // A click on the first tab, as this kind of terminal says it: button 0, column 3, row 5, each
+  // A click on the first tab, as this kind of terminal sends it: button 0, column 3 and row 5, each
   // plus 32.
   terminal.tmux({"send-keys", "-H", "1b", "5b", "4d", "20", "23", "25"});
   EXPECT_TRUE(terminal.wait_for("Source")) << terminal.screen();
@@ -152,7 +152,8 @@ TEST_F(Terminal, PacketsOfAFlowAreThoseUpToTheMomentShown) {
   EXPECT_TRUE(terminal.wait_for("19.000200")) << terminal.screen();
   terminal.key("Up");
   EXPECT_TRUE(terminal.wait_for("70 69 6e 67")) << terminal.screen();  // its ping
-  // Back in time there are fewer. Paused, for at this speed the end is there again at once.
+  // At an earlier moment there are fewer packets. The replay is paused first, because at this speed
+  // it would reach the end again at once.
   terminal.key("Space");
   EXPECT_TRUE(terminal.wait_for("FROZEN")) << terminal.screen();
   terminal.type("g");
@@ -186,7 +187,7 @@ TEST_F(Terminal, ClicksSortAndOpen) {
                    1;
   const auto click = [&](int x, int y) {
     const auto hex = [](int v) { return fmt_hex(v + 32); };
-    // Pressed and let go, as a hand does: without the second a terminal sees no second click.
+    // Press and release. Without a release, a terminal does not recognise the next click.
     terminal.tmux({"send-keys", "-H", "1b", "5b", "4d", "20", hex(x), hex(y)});
     terminal.tmux({"send-keys", "-H", "1b", "5b", "4d", "23", hex(x), hex(y)});
   };
@@ -270,7 +271,7 @@ TEST_F(Terminal, ACrashLeavesTheTerminalAsItWas) {
     ASSERT_GT(pid, 0);
     kill(pid, number);
     ASSERT_TRUE(terminal.wait_until([&] { return pid_of(terminal) < 0; })) << number;
-    // The shell sets its own modes once it has noticed the end.
+    // The shell sets its own modes when it notices that the program has ended.
     EXPECT_TRUE(terminal.wait_until([&] { return terminal.modes() == modes_before; })) << number;
     EXPECT_TRUE(terminal.wait_until([&] { return terminal.settings() == before; })) << number;
     terminal.shell("clear");

@@ -1,4 +1,4 @@
-// A terminal for tests of the real binary: a tmux server of the test's own, with one shell in it.
+// A terminal for tests of the real binary: each test has its own tmux server with one shell in it.
 #pragma once
 
 #include <chrono>
@@ -65,8 +65,8 @@ class Tmux {
     command(line + "; : > " + done);
     wait_until([&] { return std::ifstream(done).good(); });
   }
-  /// The terminal's settings, as stty says them. It fails while the shell takes the terminal back
-  /// from a program that was killed.
+  /// The terminal's settings, from stty. It is repeated because it fails while the shell takes the
+  /// terminal back from a program that was killed.
   std::string settings() {
     std::string text;
     wait_until([&] {
@@ -79,7 +79,7 @@ class Tmux {
     });
     return text;
   }
-  /// What a program may have switched on in the terminal itself and must switch off.
+  /// The modes of the terminal that a program may switch on and must switch off again.
   std::string modes() const {
     return tmux(
                {"display-message", "-p",

@@ -1,4 +1,4 @@
-// BPF computes a histogram's index by another route than C++: they must agree everywhere.
+// BPF programs compute a histogram's index in another way than C++ code. Both must always agree.
 #include <cstdint>
 #include <random>
 

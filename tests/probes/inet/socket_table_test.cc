@@ -1,4 +1,5 @@
-// Which socket an end of a flow belongs to, without sockets; and the bytes of NETLINK_SOCK_DIAG.
+// Tests of the table that finds the socket of a flow's end, and of the parser of NETLINK_SOCK_DIAG.
+// They open no sockets.
 #include "probes/inet/socket_table.h"
 
 #include <cstring>
@@ -28,7 +29,7 @@ TEST(SocketTable, connected_goes_before_bound_and_bound_before_any_address) {
   table.add({4, kProtocolUdp, false, kAnyAddress80, {}}, kThird);
   EXPECT_EQ(table.find(end, true)->process->name, "third");
   EXPECT_FALSE(table.find(end, true)->connected);
-  EXPECT_FALSE(table.find(end, false));  // an address of another host
+  EXPECT_FALSE(table.find(end, false));  // the address is another host's
   table.add({4, kProtocolUdp, false, ipv4(1, 80), {}}, kYoung);
   EXPECT_EQ(table.find(end, true)->process->name, "young");
   table.add({4, kProtocolUdp, false, ipv4(1, 80), ipv4(2, 5000)}, kOld);
@@ -122,7 +123,7 @@ TEST(SockDiag, leaves_out_what_belongs_to_nobody) {
   message.idiag_inode = 0;
   EXPECT_FALSE(parse_diag_socket(diag_bytes(message, 0), kProtocolTcp));
   message = listening();
-  message.idiag_state = 7;  // bound, and neither listening nor connected
+  message.idiag_state = 7;  // TCP_CLOSE: neither listening nor connected
   EXPECT_FALSE(parse_diag_socket(diag_bytes(message, 0), kProtocolTcp));
   EXPECT_TRUE(parse_diag_socket(diag_bytes(message, 0), kProtocolUdp));
   message.idiag_family = AF_UNIX;

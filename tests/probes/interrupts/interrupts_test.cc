@@ -1,6 +1,6 @@
-// Time in interrupts, beside /proc/softirqs and /proc/stat, in a network namespace of the test's
-// own where a subject on one CPU sends datagrams to itself. Real BPF. Counts lie between two that
-// the kernel gave before and after; times have only bounds that no load on the host can break.
+// Time in interrupts, compared with /proc/softirqs and /proc/stat. A subject on one CPU sends
+// datagrams to itself in a network namespace of the test. Uses real BPF. Counts lie between those
+// of the kernel before and after; times have bounds that no load on the host can break.
 #include <csignal>
 #include <fstream>
 #include <map>
@@ -28,7 +28,7 @@ const auto* const kOwnNetwork = testing::AddGlobalTestEnvironment(new test::OwnN
 constexpr int kDatagrams = 20'000;
 constexpr int kCpu = 0;
 
-/// The kernel takes each through a softirq, on top of the thread that sent it.
+/// The kernel delivers each datagram in a softirq, which interrupts the thread that sent it.
 void send_to_myself() {
   const UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   sockaddr_in address{};
@@ -44,7 +44,7 @@ void send_to_myself() {
   }
 }
 
-/// What a subject does.
+/// The work of a subject. It stops so that the test can measure exactly the sending.
 void send_between_two_stops() {
   pin_to_cpu(kCpu);
   ::raise(SIGSTOP);
@@ -52,7 +52,7 @@ void send_between_two_stops() {
   ::raise(SIGSTOP);
 }
 
-/// Of all kinds, on a CPU, since boot.
+/// How many softirqs of all kinds a CPU has handled since boot.
 uint64_t softirqs_by_proc(int cpu) {
   std::ifstream file("/proc/softirqs");
   std::string line;
@@ -70,7 +70,7 @@ uint64_t softirqs_by_proc(int cpu) {
   return sum;
 }
 
-/// The columns irq and softirq of a CPU in /proc/stat, since boot.
+/// The columns irq and softirq of a CPU in /proc/stat: the time since boot.
 uint64_t interrupt_ns_by_proc(int cpu) {
   std::ifstream file("/proc/stat");
   const std::string wanted = "cpu" + std::to_string(cpu);
@@ -85,7 +85,8 @@ uint64_t interrupt_ns_by_proc(int cpu) {
   return 0;
 }
 
-/// Whether /proc/stat has the time of interrupts, and not where ticks happened to fall.
+/// Whether the kernel measures the time of interrupts in /proc/stat. Otherwise it only counts the
+/// timer ticks that fell on an interrupt.
 bool kernel_accounts_interrupts() {
   FILE* const pipe = ::popen(
       "(zcat /proc/config.gz || cat /boot/config-$(uname -r)) 2>/dev/null |"
@@ -122,7 +123,7 @@ class InterruptsOf : public testing::TestWithParam<Rung> {
     ASSERT_EQ(::waitpid(subject.pid(), &status, WUNTRACED), subject.pid());
     ASSERT_TRUE(WIFSTOPPED(status));
   }
-  /// With the kernel's counts from before and after the reading.
+  /// Also takes the kernel's counts before and after the reading.
   InterruptInterval take() {
     softirqs_before_ = softirqs_by_proc(kCpu);
     ProbeInterval interval = probes_->take_interval();
@@ -141,19 +142,19 @@ TEST_P(InterruptsOf, SoftirqsAreThoseOfProcWhereTheSubjectRan) {
   watch(subject.pid());
   subject.go();
   await_stop(subject);
-  (void)take();  // it may have begun on another CPU
+  (void)take();  // the subject may have begun on another CPU
   const uint64_t before = softirqs_before_, after = softirqs_after_;
   ::kill(subject.pid(), SIGCONT);
   await_stop(subject);
   const InterruptInterval now = take();
   ASSERT_TRUE(now.softirqs && now.softirq_ns && now.hardirqs && now.hardirq_ns && now.missed);
-  // The kernel counts one as it begins, the probe as it ends: one may be under way.
+  // The kernel counts a softirq when it begins, and the probe when it ends. One may be in progress.
   EXPECT_GE(*now.softirqs + *now.missed + 1, softirqs_before_ - after);
   EXPECT_LE(*now.softirqs, softirqs_after_ - before);
   EXPECT_GE(*now.softirqs + *now.missed, static_cast<uint64_t>(kDatagrams));
   EXPECT_GT(*now.softirq_ns, 0u);
-  // A CPU: interrupts and softirqs are never under way at once in these sums. The reading itself
-  // takes a moment, which is in the next interval's time.
+  // On one CPU, the time of an interrupt and that of a softirq never overlap in these sums. The
+  // reading itself takes a moment, which belongs to the next interval.
   const auto longest_ns = static_cast<uint64_t>(interval_ns_) + uint64_t{kNanosPerSecond};
   EXPECT_LE(*now.hardirq_ns + *now.softirq_ns, longest_ns);
   EXPECT_LE(now.waited_softirq_ns, now.softirq_ns);
@@ -179,7 +180,8 @@ TEST_P(InterruptsOf, TheirTimeIsThatOfProcStat) {
   ::kill(subject.pid(), SIGCONT);
   await_stop(subject);
   const InterruptInterval now = take();
-  // It counts from the entry of an interrupt, topspin from that of its handler, so it has more.
+  // The kernel counts from the entry of an interrupt, topspin from that of its handler. So topspin
+  // has less.
   const uint64_t by_proc_ns = interrupt_ns_by_proc(kCpu) - before_ns;
   const auto tick_ns = static_cast<uint64_t>(kNanosPerSecond / ::sysconf(_SC_CLK_TCK));
   EXPECT_LE(*now.softirq_ns + *now.hardirq_ns, by_proc_ns + 2 * tick_ns);

@@ -1,4 +1,4 @@
-// Who owns a flow: real sockets on loopback in processes of known pid and name, on each rung.
+// Who owns a flow: real sockets on loopback in processes with known pids and names, on each rung.
 #include "probes/owners/flow_owner.h"
 
 #include <algorithm>
@@ -35,7 +35,7 @@ namespace {
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-/// An address and port as the kernel's calls want it, and as a flow's key has it.
+/// An address and port, in the form of system calls and in that of a flow's key.
 class Address {
  public:
   Address(const char* text, uint16_t port) {
@@ -61,7 +61,7 @@ class Address {
   uint8_t ip_version() const { return family() == AF_INET6 ? 6 : 4; }
   uint16_t port() const {
     const auto* v4 = reinterpret_cast<const sockaddr_in*>(&storage_);
-    return ntohs(v4->sin_port);  // at the same place for both
+    return ntohs(v4->sin_port);  // at the same offset in both
   }
   sockaddr* raw() { return reinterpret_cast<sockaddr*>(&storage_); }
   socklen_t size() const {
@@ -94,7 +94,7 @@ int open_socket(int type, Address local, bool reuse_port = false) {
   return fd;
 }
 
-/// Connects from any port; the socket.
+/// A socket that is connected from any port.
 int connect_socket(int type, Address to) {
   const int fd = ::socket(to.family(), type | SOCK_CLOEXEC, 0);
   CHECK(fd >= 0);
@@ -102,10 +102,10 @@ int connect_socket(int type, Address to) {
   return fd;
 }
 
-/// A process of a known name that opens sockets, tells their ports, and waits.
+/// A process with a known name that opens sockets, tells their ports, and waits.
 class Actor {
  public:
-  /// What `work` may do inside: tell a number, and wait for go().
+  /// What `work` can do in the process: tell a number, and wait for go().
   class Inside {
    public:
     Inside(int in, int out) : in_(in), out_(out) {}
@@ -203,7 +203,7 @@ class FlowOwnersTest : public testing::TestWithParam<Rung> {
     if (GetParam() == Rung::kTpBtf) SKIP_WITHOUT_BPF();
     if (GetParam() == Rung::kProc && !has_effective_capability(CAP_SYS_PTRACE))
       GTEST_SKIP() << "needs cap_sys_ptrace to read /proc/PID/fd of others: run the tests as root";
-    limits_.walk_share = 0;  // a walk whenever one is wanted, however short the test's ticks
+    limits_.walk_share = 0;  // walks whenever one is wanted, although the ticks are short
     limits_.walk_ns_per_resolve = 10 * kNanosPerSecond;
   }
 
@@ -214,7 +214,7 @@ class FlowOwnersTest : public testing::TestWithParam<Rung> {
     ASSERT_EQ(rung_name(owners_->status().rung), rung_name(GetParam())) << owners_->status().reason;
   }
 
-  /// One tick in which `rows` changed; the rows with their owners.
+  /// Resolves one tick in which `rows` changed, and returns the rows with their owners.
   std::vector<FlowRow> tick(std::vector<FlowRow> rows) {
     Sample sample;
     sample.changed_flows = std::move(rows);
@@ -292,8 +292,8 @@ TEST_P(FlowOwnersTest, tcp_both_ends_and_the_connect_is_exact_where_bpf_sees_it)
   EXPECT_EQ(missed_, 0u);
 }
 
-/// What Go opens for a listener of TCP, with a client that speaks MPTCP too, or does not. The
-/// connections below are the kernel's, and in no file.
+/// Go opens its TCP listeners like this. The client speaks MPTCP or plain TCP. The TCP connections
+/// below those of MPTCP belong to the kernel, and no process has a descriptor of them.
 TEST_P(FlowOwnersTest, mptcp_both_ends_of_connections_that_were_there_before) {
   constexpr int kMptcp = 262;
   if (const UniqueFd tried(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, kMptcp)); !tried)
@@ -327,7 +327,7 @@ TEST_P(FlowOwnersTest, mptcp_both_ends_of_connections_that_were_there_before) {
   }
 }
 
-/// The subject is a process of the test's that is its child, as a command is.
+/// The subject is a child process of the test, like a command that topspin starts.
 class SubjectPartsTest : public FlowOwnersTest {
  protected:
   void open_on(const Actor& subject) {
@@ -393,7 +393,7 @@ TEST_P(SubjectPartsTest, connections_that_come_later_and_of_a_new_child) {
   });
   const Address tcp("127.0.0.1", static_cast<uint16_t>(downstream.told()));
   const Address udp("127.0.0.1", static_cast<uint16_t>(downstream.told()));
-  // A child of the subject's that is in no list of its processes.
+  // The subject has a child that is not in the list of its processes.
   const Actor subject("subject", [&](const Actor::Inside& inside) {
     inside.wait();
     if (const pid_t child = ::fork(); child == 0) {
@@ -487,7 +487,7 @@ TEST_P(FlowOwnersTest, a_flow_of_this_host_that_has_no_owner_is_counted_as_misse
     gone_port = Address::of(socket.get()).port();
   }
   const Address elsewhere("203.0.113.7", 53);
-  // A socket that came and went between two ticks.
+  // A socket that was opened and closed between two ticks.
   FlowRow row = flow(1, kProtocolUdp, Address("127.0.0.1", gone_port), elsewhere);
   row.packets = {1, 1};
   row.payload_bytes = {4, 4};
@@ -497,8 +497,8 @@ TEST_P(FlowOwnersTest, a_flow_of_this_host_that_has_no_owner_is_counted_as_misse
   EXPECT_EQ(tick(row), "- > -");
   EXPECT_EQ(missed_, 0u);  // it is the same flow
 
-  // Not missed: both ends are elsewhere; nobody answered at the only end that is here; or the
-  // kernel alone did, without payload.
+  // A flow is not missed if both ends are elsewhere, if nobody answered at the only end that is
+  // here, or if only the kernel answered, without payload.
   row = flow(2, kProtocolUdp, Address("198.51.100.1", 9), elsewhere);
   row.packets = {1, 1};
   row.payload_bytes = {4, 4};
@@ -519,7 +519,7 @@ TEST_P(FlowOwnersTest, a_socket_in_two_processes_is_shared_and_the_first_is_name
   open();
   const Actor parent("parent", [&](const Actor::Inside& inside) {
     const int fd = open_socket(SOCK_DGRAM, Address("127.0.0.1", 0));
-    ::usleep(20'000);  // start times on the rung proc are whole clock ticks
+    ::usleep(20'000);  // the rung proc knows start times only in clock ticks
     const pid_t child = ::fork();
     if (child == 0) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -568,7 +568,7 @@ TEST_P(FlowOwnersTest, a_connection_over_before_the_tick_is_exact_by_bpf_and_els
   });
   const Address from("127.0.0.1", static_cast<uint16_t>(client.told()));
   server.told();
-  client.end();  // and so is its process
+  client.end();  // its process is over too
   EXPECT_EQ(tick(flow(1, kProtocolTcp, from, to)),
             has_events() ? end_text("brief client", client, kExact) + " > " +
                                end_text("brief server", server, kSnapshot)
@@ -710,7 +710,7 @@ TEST_P(FlowOwnersTest, start_time_is_the_processs_own) {
 }
 
 TEST_P(FlowOwnersTest, a_walk_too_long_for_a_tick_goes_on_in_the_next) {
-  limits_.walk_ns_per_resolve = 0;  // the least that a call can do
+  limits_.walk_ns_per_resolve = 0;  // each call does as little as possible
   open();
   constexpr int kSockets = 800;
   const Actor server("many sockets", [&](const Actor::Inside& inside) {
@@ -727,7 +727,7 @@ TEST_P(FlowOwnersTest, a_walk_too_long_for_a_tick_goes_on_in_the_next) {
                                  [](const FlowRow& row) { return row.owners[1].has_value(); });
   };
   rows = tick(rows);
-  EXPECT_EQ(known(), 0);  // half a walk is not believed
+  EXPECT_EQ(known(), 0);  // a walk that is not complete is not used
   int ticks = 1;
   for (; known() == 0 && ticks < 10'000; ++ticks) rows = tick(rows);
   EXPECT_EQ(known(), kSockets);
@@ -737,7 +737,7 @@ TEST_P(FlowOwnersTest, a_walk_too_long_for_a_tick_goes_on_in_the_next) {
 }
 
 TEST_P(FlowOwnersTest, walks_keep_to_their_share_of_time) {
-  limits_.walk_share = 1'000'000;  // not again within this test
+  limits_.walk_share = 1'000'000;  // no second walk during this test
   open();
   const UniqueFd one(open_socket(SOCK_DGRAM, Address("127.0.0.1", 0)));
   const Address stranger("198.51.100.1", 9);
@@ -788,7 +788,7 @@ TEST_P(FlowOwnersTest, ends_that_change_places_take_their_owners_along) {
   EXPECT_EQ(tick(row), end_text("server", server, kSnapshot) + " > -");
 }
 
-/// Becomes nobody with these capabilities alone. For good: in a child.
+/// Becomes nobody with only these capabilities. This cannot be undone, so it is called in a child.
 void become_nobody(const std::vector<int>& kept) {
   const std::vector<cap_value_t> values(kept.begin(), kept.end());
   cap_t state = ::cap_init();
@@ -804,7 +804,7 @@ void become_nobody(const std::vector<int>& kept) {
   ::cap_free(state);
 }
 
-/// One tick of a flow between a socket of this process and `server`.
+/// Resolves one tick with a flow between a socket of this process and `server`.
 std::string resolve_once(FlowOwners& owners, const Address& server) {
   const UniqueFd own(connect_socket(SOCK_DGRAM, server));
   Sample sample;

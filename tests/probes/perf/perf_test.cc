@@ -1,5 +1,5 @@
-// Perf counters and CPU stacks on subjects of known behaviour, beside the kernel's other accounts
-// of the same thing: getrusage, /proc/PID/schedstat.
+// Perf counters and CPU stacks on subjects with known behaviour, compared with getrusage and with
+// the CPU time that the subjects measure themselves.
 #include <csignal>
 #include <fstream>
 
@@ -50,7 +50,7 @@ TEST(Counters, agree_with_getrusage_through_fork_and_exit) {
   Shared<rusage> used;
   constexpr size_t kPages = 2000;
   ForkedSubject subject([&] {
-    // In a child and a grandchild of their own, which are gone when we read.
+    // The work is done by a child and a grandchild, which have ended when the counters are read.
     const pid_t child = ::fork();
     if (child == 0) {
       burn_cpu_ns(60 * kNanosPerMilli);
@@ -81,9 +81,9 @@ TEST(Counters, agree_with_getrusage_through_fork_and_exit) {
   const double cpu_ns =
       1000.0 * static_cast<double>(micros(used->ru_utime) + micros(used->ru_stime));
   ASSERT_TRUE(counted.task_clock_ns && counted.minor_faults && counted.context_switches);
-  // The kernel goes on charging a process while it exits, when its counter is gone already: some
-  // milliseconds for one that gives back as many pages as these do, more on a busy machine. The
-  // subject itself adds forking and waiting: no more than there were CPUs and time for.
+  // The kernel charges a process for its exit, when its counter is already gone. That is some
+  // milliseconds for a process that frees as many pages as these do, and more on a busy machine.
+  // The subject itself adds forking and waiting, so the upper bound is the time of all CPUs.
   EXPECT_GE(static_cast<double>(counted.task_clock_ns->count), 0.9 * cpu_ns);
   EXPECT_LE(static_cast<int64_t>(counted.task_clock_ns->count),
             (monotonic_now_ns() - begin_ns) * ::sysconf(_SC_NPROCESSORS_ONLN));
@@ -152,7 +152,7 @@ TEST(Counters, work_for_ones_own_child_without_any_privilege) {
 
 // Not inlined and not a tail call, so that each has a frame and a symbol.
 volatile uint64_t g_spins = 0;
-// It calls something, since a function that calls nothing may have no frame.
+// It calls another function, because a leaf function may have no frame.
 extern "C" [[gnu::noinline]] int64_t topspin_test_spin_leaf() {
   for (int i = 0; i < 1'000'000; ++i) g_spins = g_spins + 1;
   const int64_t now_ns = process_cpu_now_ns();
@@ -169,7 +169,7 @@ TEST(Stacks, name_the_functions_and_count_as_much_as_the_cpu_time) {
   SKIP_WITHOUT_PERF();
   ProcReader proc("/proc");
   ForkedSubject subject([] {
-    if (::fork() == 0) {  // its maps and name come through the fork
+    if (::fork() == 0) {  // the child inherits its mappings and its name
       topspin_test_spin_outer(600 * kNanosPerMilli);
       ::_exit(0);
     }
@@ -188,7 +188,7 @@ TEST(Stacks, name_the_functions_and_count_as_much_as_the_cpu_time) {
     EXPECT_THAT(stack.thread, HasSubstr("probes_perf"));
     EXPECT_EQ(stack.frames.find('\n'), std::string::npos);
   }
-  // 600 ms of CPU time at 500 Hz; the clock on which it burns is the same one.
+  // 600 ms of CPU time at 500 Hz. Both the subject and the sampling use the CPU clock.
   EXPECT_NEAR(static_cast<double>(all), 300, 45);
   EXPECT_GE(in_leaf * 10, all * 8)
       << (interval.changed.empty() ? "none" : interval.changed[0].frames);
@@ -215,7 +215,7 @@ TEST(Stacks, follow_exec_and_name_a_program_that_was_not_there_before) {
   for (const StackRow& stack : stacks->take_interval().changed) {
     if (stack.thread != "sh") continue;
     of_sh += stack.samples;
-    // Debian's dash has no symbols: its file's name stands for them.
+    // Debian's dash has no symbols, so its frames show the name of its file.
     in_own_code += stack.frames.find("[dash]") != std::string::npos ||
                            stack.frames.find("libc") != std::string::npos ||
                            stack.frames.find("[bash]") != std::string::npos

@@ -1,6 +1,6 @@
-// A cgroup as the subject, for the probes beside the scheduler's (whose are in ladder_test.cc): one
-// process inside and one outside do the same, and only the one inside is counted. Real BPF and perf
-// events.
+// A cgroup as the subject of the other probes than the scheduler's (see ladder_test.cc for that
+// one). One process inside and one outside do the same kind of work, and only the one inside is
+// counted. Uses real BPF and perf events.
 #include <map>
 #include <string>
 #include <vector>
@@ -23,7 +23,8 @@ namespace {
 
 constexpr int kExchanges = 40;
 
-/// Accepts one connection after the other from itself and answers once on each; then burns 50 ms.
+/// Accepts connections from itself one after the other, and answers once on each. Then computes for
+/// 50 ms.
 void serve_oneself(int exchanges) {
   const auto bound = [](int type, sockaddr_in& address) {
     UniqueFd fd(::socket(AF_INET, type | SOCK_CLOEXEC, 0));
@@ -44,7 +45,7 @@ void serve_oneself(int exchanges) {
   char byte = 'x';
   const UniqueFd listener = bound(SOCK_STREAM, address);
   CHECK(::listen(listener.get(), 8) == 0);
-  ::usleep(300'000);  // what counts accepts is attached when it is seen to listen
+  ::usleep(300'000);  // the probe counts accepts from when it has seen the process listen
   for (int exchange = 0; exchange < exchanges; ++exchange) {
     const UniqueFd client = connected(SOCK_STREAM, address);
     const UniqueFd server(::accept(listener.get(), nullptr, nullptr));
@@ -60,7 +61,7 @@ TEST(InACgroup, CallsSocketsCountersAndStacksAreThoseOfItsProcessesAlone) {
   if (!cgroup.missing().empty()) GTEST_SKIP() << cgroup.missing();
   ForkedSubject inside([] { serve_oneself(kExchanges); });
   ForkedSubject outside([] { serve_oneself(3 * kExchanges); });
-  cgroup.take_in(inside.pid(), "/inner");  // a cgroup below the subject is of the subject
+  cgroup.take_in(inside.pid(), "/inner");  // a cgroup inside the subject's is part of the subject
   ProbeOptions options;
   options.syscalls = options.counters = true;
   options.stacks_per_second = 500;
@@ -95,7 +96,7 @@ TEST(InACgroup, CallsSocketsCountersAndStacksAreThoseOfItsProcessesAlone) {
 
   const auto cpu_ns = static_cast<double>(*interval.scheduler->cpu_ns);
   EXPECT_GE(cpu_ns, 49e6);
-  // Nearer to what the one inside took than to what both took.
+  // The sums must be nearer to what the process inside took than to what both took.
   const auto of_outside =
       ProcReader(options.proc_root).thread_schedstat(outside.pid(), outside.pid());
   ASSERT_TRUE(of_outside);

@@ -1,4 +1,4 @@
-// The parsers of /proc, and the reader on a made-up tree.
+// The parsers of /proc, and the reader on a synthetic tree of files.
 #include "probes/proc/proc_reader.h"
 
 #include <cstdint>
@@ -155,7 +155,7 @@ TEST_F(MadeUpProc, lists_processes_and_sums_what_they_hold) {
   EXPECT_EQ(reading.major_faults, 6);
 }
 
-/// Two processes that share most of what each has resident.
+/// Two processes that share most of their resident memory.
 TEST_F(MadeUpProc, memory_of_several_processes_counts_shared_pages_once) {
   for (const int pid : {5, 30}) {
     add_process(pid, pid == 5 ? 1 : 5, pid);
@@ -170,7 +170,7 @@ TEST_F(MadeUpProc, memory_of_several_processes_counts_shared_pages_once) {
   EXPECT_EQ(both.limit, (640 + 100 + 20 + 1000) * 1024);
   const LimitUse one = ResourceProbe(proc).read({5}, monotonic_now_ns()).memory_bytes;
   EXPECT_EQ(one.used, (600 + 80 + 10) * 1024);
-  // Without shares there is no number for both, rather than one that counts twice.
+  // Without Pss there is no number for both, rather than one that counts shared pages twice.
   fs::remove(root_ / "30/smaps_rollup");
   EXPECT_FALSE(ResourceProbe(proc).read({5, 30}, monotonic_now_ns()).memory_bytes.used);
 }
@@ -217,7 +217,7 @@ TEST_F(MadeUpProc, faults_never_fall_when_a_process_leaves) {
 
 TEST_F(MadeUpProc, tree_finds_descendants_whatever_their_numbers) {
   add_process(50, 1, 100);
-  add_process(40, 50, 200);  // a lower number than its parent's
+  add_process(40, 50, 200);  // a lower pid than its parent's
   add_process(45, 40, 300);
   add_process(60, 1, 300);
   add_process(61, 50, 300, 'Z');
@@ -236,10 +236,10 @@ TEST_F(MadeUpProc, tree_keeps_a_reparented_member_and_drops_a_reused_number) {
   tree.update();
   EXPECT_THAT(tree.processes(), ElementsAre(50, 51, 52));
   remove_process(51);
-  add_process(52, 1, 300);  // its parent has gone
+  add_process(52, 1, 300);  // its parent is gone
   tree.update();
   EXPECT_THAT(tree.processes(), ElementsAre(50, 52));
-  add_process(52, 1, 900);  // another process by that number
+  add_process(52, 1, 900);  // another process with the same pid
   add_process(50, 1, 901);
   tree.update();
   EXPECT_THAT(tree.processes(), ElementsAre());
@@ -271,7 +271,7 @@ TEST(ProcReader, counts_its_own_descriptors_and_mappings) {
   ASSERT_TRUE(before && after);
   EXPECT_EQ(*after, *before + 1);
 
-  // Pages of alternating protection are as many mappings; the allocator may add a few of its own.
+  // Pages with alternating protection are one mapping each. The allocator may add a few mappings.
   constexpr size_t kPages = 4000;
   const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
   const auto mappings_before = proc.mappings(::getpid(), INT64_MAX);
@@ -280,12 +280,12 @@ TEST(ProcReader, counts_its_own_descriptors_and_mappings) {
   for (size_t index = 0; index < kPages; index += 2)
     ::mprotect(static_cast<char*>(area) + index * page, page, PROT_READ | PROT_WRITE);
   const auto mappings_after = proc.mappings(::getpid(), INT64_MAX);
-  EXPECT_EQ(proc.mappings(::getpid(), 0), std::nullopt);  // many, and no time at all
+  EXPECT_EQ(proc.mappings(::getpid(), 0), std::nullopt);  // many mappings, and no time to read them
   ::munmap(area, kPages * page);
   ASSERT_TRUE(mappings_before && mappings_after);
   EXPECT_GE(*mappings_after - *mappings_before, static_cast<int64_t>(kPages) - 1);
   EXPECT_LE(*mappings_after - *mappings_before, static_cast<int64_t>(kPages) + 10);
-  EXPECT_TRUE(proc.mappings(::getpid(), 0));  // few are read whatever the time
+  EXPECT_TRUE(proc.mappings(::getpid(), 0));  // a few are always read
 }
 
 }  // namespace

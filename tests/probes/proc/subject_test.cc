@@ -1,6 +1,7 @@
-// Whose a thread is, where that is not plain: exec by another thread than the leader, a thread's
-// number given as a process's, a cgroup that is made again, topspin inside its own subject, a /proc
-// that hides, more threads than rows; and what an independent source says of the sums.
+// Difficult cases of which threads belong to the subject: exec by another thread than the leader, a
+// thread's number given as a process's, a cgroup that is made again, topspin inside its own
+// subject, a /proc that hides processes, more threads than rows. Also compares the sums with an
+// independent source.
 #include <algorithm>
 #include <atomic>
 #include <csignal>
@@ -38,7 +39,7 @@ using testing::SizeIs;
 
 constexpr int64_t kMilli = kNanosPerMilli;
 
-/// The rungs that need BPF are skipped where there is none.
+/// Skips the rungs that need BPF if it cannot be used.
 class OnRung : public testing::TestWithParam<Rung> {
  protected:
   void SetUp() override {
@@ -67,7 +68,7 @@ class Rows {
   std::map<std::tuple<int32_t, int32_t, int64_t>, ThreadRow> rows_;
 };
 
-/// Not what /proc says of the leader, which ends before the others do.
+/// Does not ask /proc, which shows the state of the leader; that may end before the other threads.
 bool has_ended(pid_t pid) {
   siginfo_t info{};
   return ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
@@ -97,7 +98,7 @@ TEST_P(ExecOnRung, by_another_thread_than_the_leader_leaves_rows_that_add_up) {
       ::access("/sys/kernel/tracing/events/sched/sched_process_exec/format", R_OK) != 0)
     GTEST_SKIP() << "needs tracefs: mount -t tracefs nodev /sys/kernel/tracing";
   const bool sums_of_proc = GetParam() == Rung::kProc || GetParam() == Rung::kTracepoint;
-  ::signal(SIGPIPE, SIG_IGN);  // whoever has ended reads nothing
+  ::signal(SIGPIPE, SIG_IGN);  // leave() writes to a process that has ended
   const CommandUsage before = usage_of_children();
   ForkedSubject subject([] {
     ::execl(EXEC_SUBJECT, EXEC_SUBJECT, "first", static_cast<char*>(nullptr));
@@ -126,11 +127,11 @@ TEST_P(ExecOnRung, by_another_thread_than_the_leader_leaves_rows_that_add_up) {
   if (sums_of_proc && longest_gap_ns > 100 * kMilli)
     GTEST_SKIP() << "needs a host that lets /proc be read while each thread runs: not for "
                  << longest_gap_ns / kMilli << " ms";
-  // /proc is read each 10 ms and loses what a thread does after its last reading.
+  // /proc is read every 10 ms, and what a thread does after its last reading is lost.
   const auto slack = static_cast<double>((sums_of_proc ? 120 : 10) * kMilli);
   EXPECT_NEAR(static_cast<double>(cpu_ns), static_cast<double>(used.cpu_ns), slack);
   EXPECT_NEAR(static_cast<double>(rows.cpu_ns()), static_cast<double>(cpu_ns), slack);
-  // The first thread, the second under its own number, and the second under the first one's.
+  // The first thread, the second one under its own tid, and the second one under the first one's.
   ASSERT_THAT(rows.all(), SizeIs(3));
   std::vector<uint64_t> of_leader, of_other;
   for (const auto& [identity, row] : rows.all())
@@ -139,7 +140,7 @@ TEST_P(ExecOnRung, by_another_thread_than_the_leader_leaves_rows_that_add_up) {
   ASSERT_THAT(of_leader, SizeIs(2));
   ASSERT_THAT(of_other, SizeIs(1));
   if (GetParam() == Rung::kTracepoint) {
-    // What goes on under the leader's number began later than the leader.
+    // The thread that continues under the leader's tid began later than the leader.
     const ThreadRow* moved = nullptr;
     for (const auto& [identity, row] : rows.all())
       if (row.tid == row.pid && (!moved || row.start_time_ns > moved->start_time_ns)) moved = &row;
@@ -184,7 +185,7 @@ TEST(Subject, a_threads_number_stands_for_its_process_and_that_is_said) {
   const ProbeInterval interval = (*opened)->take_interval();
   EXPECT_EQ(interval.resources->processes, 1);
   EXPECT_EQ(interval.resources->threads, 2);
-  // A process's own number is no news.
+  // For a process's own number there is nothing to say.
   auto process = Probes::open(process_tree(subject.pid()), on_rung(Rung::kProc));
   ASSERT_TRUE(process.ok());
   EXPECT_THAT((*process)->take_events(), IsEmpty());
@@ -246,7 +247,7 @@ TEST_P(CgroupOnRung, that_is_removed_and_made_again_is_followed_and_told) {
     for (int count = 0; count < 7; ++count) ::getppid();
   });
   cgroup_.take_in(second.pid());
-  if (GetParam() != Rung::kTpBtf) (void)probes->take_interval();  // newcomers are seen then
+  if (GetParam() != Rung::kTpBtf) (void)probes->take_interval();  // finds the new process
   second.run();
   const ProbeInterval interval = probes->take_interval();
   EXPECT_GE(*interval.scheduler->cpu_ns, static_cast<uint64_t>(39 * kMilli));
@@ -272,7 +273,7 @@ TEST_P(CgroupOnRung, leaves_topspins_own_threads_out_and_says_so) {
     OPEN_ON_RUNG(probes, cgroup_.spec(), on_rung(GetParam()), GetParam());
     EXPECT_THAT(probes->take_events(), ElementsAre(HasSubstr("topspin itself runs in the cgroup")));
     (void)probes->take_interval();
-    // A helper thread and a helper process of ours, and ourselves.
+    // A helper thread, a helper process, and this thread all work.
     std::thread helper([] { burn_cpu_ns(60 * kMilli); });
     const pid_t process = ::fork();
     CHECK(process >= 0);
@@ -319,7 +320,7 @@ TEST_P(TreeOnRung, leaves_topspin_out_where_it_is_a_descendant_and_says_so) {
   EXPECT_THAT(text, HasSubstr("| has none of our rows | true"));
 }
 
-/// One thread after the other, each long enough for the rung that reads now and then.
+/// Runs threads one after the other, each for 1 ms of CPU time.
 void short_threads(int count) {
   for (int index = 0; index < count; ++index) {
     std::thread thread([] { burn_cpu_ns(kMilli); });
@@ -403,21 +404,21 @@ TEST_P(TreeOnRung, sums_are_doubted_where_the_kernel_charged_the_command_more) {
   ASSERT_THAT(doubts, SizeIs(1));
   EXPECT_THAT(doubts[0], AllOf(HasSubstr("proc, which sees only a part of short-lived processes"),
                                HasSubstr("of CPU time")));
-  // The kernel's own clock of the family says it too, where wait4 does not.
+  // The kernel's clock of the process tree shows it too if there is no usage from wait4.
   EXPECT_THAT(probes->doubts(true, std::nullopt), SizeIs(1));
 }
 
 TEST_P(TreeOnRung, sums_are_doubted_where_nobody_waited_for_what_was_missed) {
   const CommandUsage before = usage_of_children();
   ForkedSubject subject([] {
-    (void)::signal(SIGCHLD, SIG_IGN);  // the kernel reaps them, and charges nobody
+    (void)::signal(SIGCHLD, SIG_IGN);  // the kernel reaps the children and charges nobody for them
     for (int index = 0; index < 40; ++index) {
       if (::fork() == 0) {
         burn_cpu_ns(10 * kMilli);
         ::_exit(0);
       }
     }
-    ::waitpid(-1, nullptr, 0);  // until the last has ended
+    ::waitpid(-1, nullptr, 0);  // waits until the last one has ended
   });
   OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
   subject.run();
@@ -429,7 +430,7 @@ TEST_P(TreeOnRung, sums_are_doubted_where_nobody_waited_for_what_was_missed) {
     EXPECT_THAT(doubts, ElementsAre(HasSubstr("watched by proc")));
     return;
   }
-  // `used` is what the forking itself took.
+  // `used` contains only what forking took.
   EXPECT_GE(*interval.scheduler->cpu_ns, used.cpu_ns + static_cast<uint64_t>(300 * kMilli));
   EXPECT_THAT(doubts, IsEmpty());
 }
@@ -443,7 +444,7 @@ TEST(SelfTest, tells_a_kernel_that_counts_sleep_from_a_fault) {
   EXPECT_EQ(judge_self_test(kSecond, kSecond + kSecond / 200, 1'000, true).verdict,
             Verdict::kAgree);
   EXPECT_EQ(judge_self_test(0, 0, 0, false).verdict, Verdict::kAgree);
-  // The kernel leaves out some microseconds of each wait that a wakeup ends at once.
+  // The kernel leaves out some microseconds of each wait that a wakeup ends immediately.
   EXPECT_EQ(judge_self_test(kSecond + 15'000 * 50'000, kSecond, 50'000, true).verdict,
             Verdict::kAgree);
   const auto sleep = judge_self_test(73'000'000, 1'050'000'000, 23, true);
@@ -465,12 +466,12 @@ TEST(Doubt, names_each_sum_that_is_short_and_by_how_much) {
                             HasSubstr("212232 of 324633 voluntary switches (65%)"),
                             HasSubstr("1361 of 125494 involuntary switches (1%)")));
   EXPECT_FALSE(doubt_sums(Rung::kPerf, sums, {7'900'000'000, 212'300, 1'362}));
-  EXPECT_FALSE(doubt_sums(Rung::kPerf, sums, {1'000'000'000, 1, 1}));  // daemons: in no rusage
+  EXPECT_FALSE(doubt_sums(Rung::kPerf, sums, {1'000'000'000, 1, 1}));  // no rusage has daemons
   const auto whole = doubt_sums(Rung::kTpBtf, sums, {9'000'000'000, 212'232, 1'361});
   ASSERT_TRUE(whole);
   EXPECT_EQ(whole->find("short-lived"), std::string::npos);
   EXPECT_EQ(whole->find("switches"), std::string::npos);
-  EXPECT_FALSE(doubt_sums(Rung::kProc, {}, usage));  // what is absent is not short
+  EXPECT_FALSE(doubt_sums(Rung::kProc, {}, usage));  // an absent sum is not too small
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// What a real subject holds and what its cgroup says, beside what it did; and the parsers behind.
+// What a real subject holds and what its cgroup reports, compared with what it did; and the parsers
+// of that.
 #include "probes/resources/resources.h"
 
 #include <filesystem>
@@ -76,7 +77,7 @@ TEST(Parsers, cgroups_of_both_versions) {
   EXPECT_FALSE(parse_cpu_stat("usage_usec 5\n"));
 }
 
-/// A /proc and a cgroup2 tree made up of files.
+/// Uses a synthetic /proc and cgroup2 tree of files.
 TEST(Cgroups, the_tightest_limit_and_every_quota_up_to_the_top_count) {
   std::string root = (fs::temp_directory_path() / "topspin-cgroup-XXXXXX").string();
   ASSERT_NE(::mkdtemp(root.data()), nullptr);
@@ -109,14 +110,14 @@ TEST(Cgroups, the_tightest_limit_and_every_quota_up_to_the_top_count) {
   write("/cg/outer/cpu.stat", "nr_periods 26\nnr_throttled 4\nthrottled_usec 17\n");
   const ResourceReading resources = probe.read({5}, monotonic_now_ns());
   EXPECT_EQ(resources.cgroup_bytes, 1000);
-  // What the subject holds and what is left of the tightest limit.
+  // `limit` is what the subject holds plus what is left of the tightest limit.
   EXPECT_EQ(resources.memory_bytes.used, 12 * 1024);
   EXPECT_EQ(resources.memory_bytes.limit, 12 * 1024 + 3000);
   EXPECT_EQ(probe.pressure().cgroup.cpu_some_ns, 10'000u);
   EXPECT_EQ(probe.pressure().throttled_periods, 2u);
   EXPECT_EQ(probe.pressure().throttled_ns, 10'000u);
   EXPECT_EQ(probe.pressure().cgroup.memory_some_ns, std::nullopt);
-  // In another group, nothing is known of the interval.
+  // After a move to another group, nothing is known about the interval.
   write("/proc/5/cgroup", "0::/outer\n");
   (void)probe.read({5}, monotonic_now_ns());
   EXPECT_EQ(probe.pressure().throttled_ns, std::nullopt);
@@ -125,7 +126,7 @@ TEST(Cgroups, the_tightest_limit_and_every_quota_up_to_the_top_count) {
 
 ResourceReading read_once(pid_t pid) {
   ProcReader proc("/proc");
-  // A subject that was just forked closes some descriptors before it waits.
+  // A subject that was just forked closes some descriptors before it sleeps.
   for (int tries = 0; tries < 5'000; ++tries) {
     const auto stat = proc.stat(pid);
     if (!stat || stat->state == 'S') break;
@@ -166,7 +167,7 @@ TEST(RealSubject, memory_by_kind_and_page_tables) {
         ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
     CHECK(shared != MAP_FAILED);
     for (size_t at = 0; at < kBytes; at += 4096) shared[at] = 1;
-    // One page in each 2 MiB of 4 GiB: a page table of 4 KiB for each.
+    // One page in every 2 MiB of 4 GiB, so each needs a page table of 4 KiB.
     constexpr size_t kWide = size_t{4} << 30;
     char* wide = static_cast<char*>(::mmap(nullptr, kWide, PROT_READ | PROT_WRITE,
                                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
@@ -178,7 +179,7 @@ TEST(RealSubject, memory_by_kind_and_page_tables) {
   subject.run();
   const ResourceReading after = read_once(subject.pid());
   EXPECT_NEAR(static_cast<double>(*after.shared_bytes - *before.shared_bytes), kBytes, 1 << 20);
-  // AddressSanitizer's shadow of it takes another MiB.
+  // The shadow memory of AddressSanitizer takes another MiB.
   EXPECT_NEAR(static_cast<double>(*after.page_table_bytes - *before.page_table_bytes), 2048 * 4096,
               2 << 20);
   ASSERT_TRUE(after.address_space_bytes.used && after.process_mappings.limit);
@@ -219,11 +220,11 @@ TEST(RealSubject, throttling_by_a_cpu_quota_is_what_the_kernel_says) {
     (void)probe.read({subject.pid()}, monotonic_now_ns());
     const uint64_t after = throttled_ns(group);
     ASSERT_TRUE(probe.pressure().throttled_ns && probe.pressure().throttled_periods);
-    // 60 ms at 2 ms of every 20: throttled in some 30 periods.
+    // 60 ms of work at 2 ms per 20 ms is throttled in about 30 periods.
     EXPECT_GE(*probe.pressure().throttled_periods, 10u);
     EXPECT_GE(*probe.pressure().cpu_quota_periods, *probe.pressure().throttled_periods);
-    // The groups above have quotas of their own, if any: at least this one's share is there. Linux
-    // 6.18 counts no time of some throttled periods, so that there may be none.
+    // The groups above may have quotas too, so the sum is at least this group's. Linux 6.18 counts
+    // no time for some throttled periods, so this group's may be 0.
     EXPECT_GE(*probe.pressure().throttled_ns, after - before);
   }
 }
@@ -249,7 +250,7 @@ TEST(HostPressure, is_counted_where_the_kernel_has_it) {
   probe.begin_pressure(::getpid());
   const uint64_t before = *proc.pressure("cpu")->some_ns;
   {
-    // More busy threads than CPUs: some wait.
+    // There are more busy processes than CPUs, so some of them wait.
     std::vector<std::unique_ptr<ForkedSubject>> busy;
     for (long i = 0; i < ::sysconf(_SC_NPROCESSORS_ONLN) + 2; ++i)
       busy.push_back(std::make_unique<ForkedSubject>([] { burn_cpu_ns(100 * kNanosPerMilli); }));

@@ -1,4 +1,4 @@
-// The files that describe runtimes, and what is found of them in ELF files.
+// The files that describe runtimes, and how the points that they name are found in ELF files.
 #include "probes/runtime/runtime_file.h"
 
 #include <algorithm>

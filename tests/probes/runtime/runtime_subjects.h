@@ -1,8 +1,8 @@
-// Programs on real runtimes that do work of known amount when told, and say what the runtime's own
-// account of it is. Test support.
+// Programs on real runtimes that do a known amount of work on request, and print the runtime's own
+// account of it. Test support.
 //
-// Each prints "ready", waits for a line, works, prints "account" and numbers, and waits for another
-// line. So topspin can look before, and after.
+// Each one prints "ready", waits for a line, works, prints "account", numbers and ".end", and waits
+// for another line. So topspin can measure before and after the work.
 #pragma once
 
 #include <array>
@@ -39,12 +39,12 @@ class RuntimeSubject {
 
   pid_t pid() const { return process_.pid(); }
   bool is_ready() { return process_.wait_for("ready\n", std::chrono::seconds(120)); }
-  /// Lets it work, until it has said its account and sleeps.
+  /// Lets it work, and waits until it has printed its account.
   bool work() {
     go_on();
     return process_.wait_for(".end\n", std::chrono::seconds(120));
   }
-  /// Lets it end; the numbers of its account. Empty if it failed.
+  /// Lets it end, and returns the numbers of its account. Empty if it failed.
   std::vector<double> account() {
     go_on();
     const Outcome outcome = process_.finish();

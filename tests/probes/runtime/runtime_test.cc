@@ -1,5 +1,6 @@
-// Spans inside real runtimes, beside the runtimes' own accounts: node's perf_hooks, CPython's
-// gc.callbacks, the JVM's GarbageCollectorMXBean, Go's debug.ReadGCStats and runtime/metrics.
+// Spans inside real runtimes, compared with the runtimes' own accounts: node's perf_hooks,
+// CPython's gc.callbacks, the JVM's GarbageCollectorMXBean, Go's debug.ReadGCStats and
+// runtime/metrics.
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -36,7 +37,7 @@ class InsideRuntimes : public testing::Test {
     return dir_.file(name);
   }
 
-  /// Measures what `command` does while it works; its own account of that.
+  /// Measures `command` while it works, and returns its own account of that.
   std::vector<double> watch(const std::vector<std::string>& command,
                             const std::string& runtime = "auto") {
     RuntimeSubject subject(command);
@@ -50,7 +51,7 @@ class InsideRuntimes : public testing::Test {
       if (status.name != "runtime") continue;
       EXPECT_EQ(status.rung, Rung::kTpBtf) << status.reason;
     }
-    (void)(*opened)->take_interval();  // it has found the runtime
+    (void)(*opened)->take_interval();  // finds the runtime
     for (const std::string& event : (*opened)->take_events()) events_ += event + "\n";
     EXPECT_TRUE(subject.work());
     measured_ = (*opened)->take_interval().part<RuntimeInterval>().value();
@@ -96,14 +97,14 @@ process.stdout.write('ready\n');
   const std::vector<double> account = watch({"node", "--expose-gc", script});
   ASSERT_EQ(account.size(), 3u);
   EXPECT_THAT(events_, HasSubstr("runtime node in "));
-  // Debian's own node has its libuv and V8 in libraries without a symbol table.
+  // Debian's node has libuv and V8 in libraries without a symbol table.
   if (events_.find("nothing of it can be measured") != std::string::npos)
     GTEST_SKIP() << "this node has no symbols: " << events_.substr(0, 200);
   EXPECT_THAT(events_, HasSubstr("measures gc, loop_turn"));
   ASSERT_TRUE(measured_.gc && measured_.loop_turn);
   EXPECT_GE(account[0], 5);
   EXPECT_EQ(static_cast<double>(measured_.gc->count()), account[0]);
-  // Its account of a collection begins a little later, and ends a little earlier.
+  // In node's account a collection begins a little later, and ends a little earlier.
   EXPECT_GE(static_cast<double>(measured_.gc->sum()), 0.5 * account[1] * kMs);
   EXPECT_LE(static_cast<double>(measured_.gc->sum()), 2 * account[1] * kMs + 10 * kMs);
   EXPECT_GE(measured_.loop_turn->max(), 50 * static_cast<uint64_t>(kNanosPerMilli));
@@ -149,7 +150,8 @@ print("account", count_now, ns_now, sys.getswitchinterval() * 1e9, ".end", flush
 sys.stdin.readline()
 )py";
 
-/// `has_gil`: the waits of threads that were forced to hand it over are seen.
+/// `sees_every_take`: all waits for the GIL are measured, also those of threads that another thread
+/// forced to hand it over. Otherwise only those after a call that may block.
 void check_python(const RuntimeInterval& measured, const std::vector<double>& account,
                   bool sees_every_take) {
   ASSERT_EQ(account.size(), 3u);
@@ -181,7 +183,7 @@ TEST_F(InsideRuntimes, CpythonsCollectionsAndLockByUsdt) {
 }
 
 TEST_F(InsideRuntimes, CpythonsCollectionsAndLockBySymbols) {
-  // The first python3 of PATH, if it is another one than the system's: built without USDT, mostly.
+  // The first python3 of PATH, unless it is the system's. It is usually built without USDT.
   const std::string python =
       test::run({"python3", "-c", "import sys; print(sys.executable, end='')"}).out;
   if (python.empty() || std::filesystem::canonical(python).string().starts_with("/usr/bin/"))
@@ -232,7 +234,7 @@ public class Subject {
       GTEST_SKIP() << "this JVM was built without USDT: " << events_;
     ASSERT_TRUE(measured_.gc && measured_.stop);
     EXPECT_GE(account[0], 6) << collector;
-    // Parallel makes two collections, a young and a full one, in one pause.
+    // The parallel collector makes two collections, a young and a full one, in one pause.
     EXPECT_GE(measured_.gc->count(), 6u) << collector;
     EXPECT_LE(static_cast<double>(measured_.gc->count()), account[0]) << collector;
     if (collector != std::string("-XX:+UseParallelGC")) {
@@ -322,7 +324,7 @@ TEST_F(InsideGo, CyclesStopsAndWaitsOfGoroutines) {
   EXPECT_GE(measured_.stop->count(), 16u) << "two in each cycle";
   EXPECT_LE(static_cast<double>(measured_.stop->sum()), account[1] + 1 * kMs)
       << "its account is around ours";
-  // Go looks at one goroutine in eight, for all of its life: that may be of these two or not.
+  // Go samples one goroutine in eight for its whole life, so its account may not include these two.
   EXPECT_GE(measured_.task_wait->count(), 40'000u);
   EXPECT_GE(static_cast<double>(measured_.task_wait->count()), account[2]);
   EXPECT_EQ(measured_.unfinished, 0u);

@@ -1,6 +1,6 @@
-// Who had the CPUs while the subject waited, against hogs of which it is known: their process, name
-// and cgroup. The sums come from schedstat's run_delay and from the waits themselves. And what each
-// thread slept on, against the sums of all threads.
+// Who had the CPUs while the subject waited, with hogs whose process, name and cgroup are known.
+// The sums are compared with schedstat's run_delay and with the waits themselves. Also what each
+// thread slept on, compared with the sums of all threads.
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -55,14 +55,14 @@ const CpuHolderRow* holder_named(const ProbeInterval& interval, std::string_view
   return found == rows.end() ? nullptr : &*found;
 }
 
-/// A hog beside the subject, under a name of its own.
+/// A process with its own name that competes with the subject for CPU 0.
 void hog(const char* name, int64_t cpu_ns) {
   ::prctl(PR_SET_NAME, name);
   pin_to_cpu(0);
   burn_cpu_ns(cpu_ns);
 }
 
-/// The waits that ended are in both; one that is open is only in what is charged.
+/// Waits that have ended are in both sums. An open wait is only in the sum of the holders.
 void expect_sums_agree(const ProbeInterval& interval) {
   const auto waits = static_cast<double>(*interval.scheduler->run_queue_wait_ns);
   EXPECT_NEAR(static_cast<double>(behind_all(*interval.scheduler)), waits, 0.01 * waits + 1e6);
@@ -101,7 +101,7 @@ TEST_P(HoldersOnRung, a_hog_is_named_with_what_the_subject_waited_behind_it) {
   EXPECT_EQ(row->kind, CpuHolder::kProcess);
   EXPECT_EQ(row->pid, busy.pid());
   EXPECT_EQ(row->processes, 1u);
-  // It shares the CPU with the subject alone, or on a busy host with others as well.
+  // On a busy host it shares the CPU not only with the subject.
   EXPECT_GT(row->held_ns, static_cast<uint64_t>(20 * kMilli));
   std::ifstream groups(fmt::format("/proc/{}/cgroup", busy.pid()));
   const std::string text{std::istreambuf_iterator<char>(groups), {}};
@@ -139,12 +139,12 @@ TEST_P(HoldersOnRung, threads_of_the_subject_that_wait_for_each_other_wait_behin
   const CpuHolderRow* row = holder_named(interval, "own-threads");
   ASSERT_NE(row, nullptr);
   EXPECT_EQ(row->kind, CpuHolder::kSubject);
-  // Three threads at 100 ms each: the waits add up to 300 ms if nobody else wants the CPU.
+  // Three threads of 100 ms each on one CPU wait for at least 300 ms in sum.
   EXPECT_GT(row->held_ns, static_cast<uint64_t>(200 * kMilli));
   expect_sums_agree(interval);
 }
 
-/// For messages of tests that fail.
+/// The rows as text, for messages of failed tests.
 std::string rows_text(const ProbeInterval& interval) {
   std::string text;
   for (const CpuHolderRow& row : interval.changed_cpu_holders)
@@ -154,8 +154,8 @@ std::string rows_text(const ProbeInterval& interval) {
 }
 
 TEST_P(HoldersOnRung, a_kernel_thread_is_named) {
-  // A thread that is moved to and fro meets threads of the kernel: that which moves it, workers,
-  // softirqs. Which of them, and whether any, is up to the kernel.
+  // A thread that is moved back and forth may wait behind kernel threads: the one that moves it,
+  // workers, and softirqs. Whether it does, and behind which, is up to the kernel.
   if (::sysconf(_SC_NPROCESSORS_ONLN) < 2) GTEST_SKIP() << "needs two CPUs";
   ForkedSubject subject([] {
     for (int i = 0; i < 2000; ++i) pin_to_cpu(i % 2);
@@ -170,7 +170,7 @@ TEST_P(HoldersOnRung, a_kernel_thread_is_named) {
     EXPECT_EQ(row.cgroup, "");
     std::ifstream file(fmt::format("/proc/{}/comm", row.pid));
     std::string comm;
-    if (!std::getline(file, comm)) continue;  // a worker that ended
+    if (!std::getline(file, comm)) continue;  // a worker that has ended
     EXPECT_THAT(comm, testing::StartsWith(row.name)) << rows_text(interval);
     ++named;
   }
@@ -214,7 +214,7 @@ TEST_P(HoldersOnRung, a_quota_is_told_from_others) {
     OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
     subject.run();
     const ProbeInterval interval = probes->take_interval();
-    // 60 ms at 2 of every 20: it waits some 30 times, for 18 ms each.
+    // 60 ms of work at 2 ms per 20 ms: it waits about 30 times, for 18 ms each.
     EXPECT_GT(behind(*interval.scheduler, CpuHolder::kQuota), static_cast<uint64_t>(200 * kMilli));
     expect_sums_agree(interval);
   }

@@ -1,5 +1,5 @@
-// The ladder: rungs beside each other on one workload, forced rungs, fewer privileges, cgroups, and
-// what resources say of a subject that holds known amounts.
+// The ladder: different rungs on one workload, forced rungs, fewer privileges, cgroups, and the
+// resources of a subject that holds known amounts.
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
@@ -38,7 +38,7 @@ void sleep_ms(int64_t ms) {
   ::nanosleep(&pause, nullptr);
 }
 
-/// Of this process.
+/// The CPU time of this process.
 int64_t cpu_clock_ns() {
   timespec now{};
   ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
@@ -53,7 +53,8 @@ void expect_close(uint64_t actual, uint64_t expected, double share, uint64_t sla
       << what << ": " << actual << " instead of " << expected;
 }
 
-/// Leaves exactly `kept` in every capability set of this process. For good: in a child.
+/// Leaves this process only `kept` as effective and permitted capabilities. This cannot be undone,
+/// so it is called in a child.
 void keep_only_capabilities(const std::vector<cap_value_t>& kept) {
   cap_t state = ::cap_init();
   if (!kept.empty()) {
@@ -64,7 +65,8 @@ void keep_only_capabilities(const std::vector<cap_value_t>& kept) {
   ::cap_free(state);
 }
 
-/// "rung: reason | cpu yes | histogram no": what opening gives and one interval holds.
+/// The rung, what one interval holds, and the reason, such as
+/// "proc | cpu yes | histogram no | resources yes | needs cap_bpf".
 std::string describe_probes(const ProbeOptions& options,
                             const std::function<void(const Probes&)>& after_open) {
   ForkedSubject subject([] { burn_cpu_ns(50 * kMilli); });
@@ -91,7 +93,7 @@ TEST(Ladder, every_rung_says_the_same_of_one_workload) {
     pin_to_cpu(0);
     ping_pong(2'000);
     burn_cpu_ns(100 * kMilli);
-    // A partner that lives on, so that the rung that sees no exits has the whole account too.
+    // The partner stays alive, so that the rung that does not see exits also measures all of it.
     const pid_t partner = ::fork();
     if (partner == 0) {
       burn_cpu_ns(100 * kMilli);
@@ -107,7 +109,7 @@ TEST(Ladder, every_rung_says_the_same_of_one_workload) {
                Rung::kRawTracepoint);
   OPEN_ON_RUNG(proc, process_tree(subject.pid()), on_rung(Rung::kProc), Rung::kProc);
   subject.go();
-  // /proc loses what a thread does after its last reading.
+  // /proc does not show what a thread does after its last reading.
   SchedulerInterval proc_sums;
   for (int tick = 0; tick < 40; ++tick) {
     sleep_ms(20);
@@ -135,13 +137,13 @@ TEST(Ladder, every_rung_says_the_same_of_one_workload) {
   expect_close(*proc_sums.cpu_ns, *a.cpu_ns, 0.10, 20 * kMilli, "proc cpu");
 }
 
-/// In a mount namespace of this process's own: in a child.
+/// Gives this process its own mount namespace. Called in a child.
 void leave_mount_namespace() {
   CHECK(::unshare(CLONE_NEWNS) == 0);
   CHECK(::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0);
 }
 void mount_over(const char* type, const char* path) {
-  // EBUSY: it is mounted there already.
+  // EBUSY: it is already mounted there.
   CHECK(::mount("none", path, type, 0, nullptr) == 0 || errno == EBUSY);
 }
 
@@ -190,7 +192,7 @@ TEST(Ladder, tracepoints_need_no_btf_and_agree_with_the_top_rung) {
     const auto compare_histograms = [&](std::string_view what, const std::optional<Histogram>& own,
                                         const std::optional<Histogram>& expected) {
       compare(what, own->count(), expected->count(), 0.01, 3);
-      // The stamps of two programs are a microsecond or two apart.
+      // The time stamps of the two BPF programs differ by a microsecond or two.
       compare(what, own->sum(), expected->sum(), 0.02, 2 * kMilli + 2'000 * expected->count());
     };
     compare_histograms("queue_wait", b.queue_wait, a.queue_wait);
@@ -222,7 +224,7 @@ TEST(Ladder, without_tracefs_the_tracepoint_rung_says_how_to_get_it) {
   EXPECT_THAT(text, HasSubstr("mount -t tracefs"));
 }
 
-/// Whether perf events can be expected: nullopt if so.
+/// Why perf events cannot be expected here; nullopt if they can.
 std::optional<std::string> no_perf_reason() {
   std::ifstream file("/proc/sys/kernel/perf_event_paranoid");
   int paranoid = 4;
@@ -266,33 +268,33 @@ TEST(Ladder, perf_sees_the_same_slices_and_preemptions_as_the_top_rung) {
   const ProbeInterval perf_interval = perf->take_interval();
   const SchedulerInterval& b = *perf_interval.scheduler;
   EXPECT_EQ(perf_interval.losses.scheduler_ring_full, 0u);
-  // All that this machine does for one round, both rungs' work included.
+  // The cost of one round on this machine, including the work of both rungs.
   const uint64_t switch_cost_ns = *ping_pong_cpu_ns.operator->() / kRounds;
   ASSERT_GT(a.preemption_wait->count(), 20u);
-  // The top rung misses what the kernel does not show it: each hidden switch, and the slices on
-  // both sides of it. What those held is what its slices lack of the CPU time that the kernel
-  // charged.
+  // The top rung misses the switches that the kernel hides, and the slices before and after them.
+  // The length of these slices is the difference between the CPU time that the kernel charged and
+  // the slices that the rung saw.
   const uint64_t hidden = top_interval.losses.scheduler_hidden_switches;
   const uint64_t hidden_ns =
       *a.cpu_ns > a.on_cpu->sum() ? *a.cpu_ns - a.on_cpu->sum() : a.on_cpu->sum() - *a.cpu_ns;
-  // One rung's slice holds the other's work at a switch, which is part of what a switch costs.
+  // A slice of one rung contains the other rung's work at a switch, which is a part of the cost.
   const uint64_t work_ns = 2 * switch_cost_ns * a.on_cpu->count();
   expect_close(b.on_cpu->count(), a.on_cpu->count(), 0.01, 3 + 2 * hidden, "slices");
   expect_close(b.on_cpu->sum(), a.on_cpu->sum(), 0.02, 2 * kMilli + hidden_ns + work_ns,
                "time on CPU");
   expect_close(b.preemption_wait->count(), a.preemption_wait->count(), 0.02, 3 + 2 * hidden,
                "preemptions");
-  EXPECT_FALSE(b.queue_wait);  // no wakeups are told: absent, not empty
+  EXPECT_FALSE(b.queue_wait);  // perf does not show wakeups: absent, not empty
   EXPECT_FALSE(b.run_queue_latency);
   EXPECT_FALSE(b.preempted_by[0].count);
   bool has_distribution = false;
   for (const ThreadRow& row : perf_interval.changed_threads)
     has_distribution |= row.tid == subject.pid() && row.on_cpu && row.on_cpu->count() > 1'000;
   EXPECT_TRUE(has_distribution);
-  // The three that share CPU 0 here do not keep each other waiting for more than their own work.
+  // The three processes on CPU 0 do not wait for each other longer than all of them work.
   if (a.preemption_wait->sum() > static_cast<uint64_t>(3'000 * kMilli))
     GTEST_SKIP() << "needs a quiet CPU 0 to compare the waits: others had it meanwhile";
-  // A preemption that one of them did not see, or not end, may have been as long as the longest.
+  // A preemption of which one rung missed the begin or the end may be as long as the longest one.
   const uint64_t unseen = (1 + 2 * hidden) * a.preemption_wait->max().value_or(0) +
                           2 * switch_cost_ns * a.preemption_wait->count();
   expect_close(b.preemption_wait->sum(), a.preemption_wait->sum(), 0.02, 2 * kMilli + unseen,
@@ -305,7 +307,8 @@ TEST(Privileges, as_nobody_without_any_own_children_are_seen_by_perf) {
   const std::string text = in_child([] {
     CHECK(::setgroups(0, nullptr) == 0 && ::setresgid(65534, 65534, 65534) == 0);
     CHECK(::setresuid(65534, 65534, 65534) == 0);
-    // As if started by nobody: who has changed its user is closed to others of that user.
+    // As if nobody had started it. After a change of user, a process may not be inspected by others
+    // of that user.
     CHECK(::prctl(PR_SET_DUMPABLE, 1) == 0);
     ForkedSubject subject([] {
       for (int count = 0; count < 20; ++count) {
@@ -328,7 +331,7 @@ TEST(Privileges, as_nobody_without_any_own_children_are_seen_by_perf) {
 TEST(Privileges, where_perf_is_refused_proc_is_left) {
   if (::geteuid() != 0) GTEST_SKIP() << "needs root to become nobody";
   const std::string text = in_child([] {
-    // A subject of root's, seen by nobody.
+    // The subject belongs to root, and this process becomes nobody.
     ForkedSubject subject([] {});
     CHECK(::setgroups(0, nullptr) == 0 && ::setresgid(65534, 65534, 65534) == 0);
     CHECK(::setresuid(65534, 65534, 65534) == 0);
@@ -349,7 +352,7 @@ TEST(Ladder, a_forced_rung_that_is_not_there_is_a_reason_and_no_failure) {
   EXPECT_THAT((*probes)->status()[0].reason, HasSubstr("no rung none"));
   const ProbeInterval interval = (*probes)->take_interval();
   EXPECT_FALSE(interval.scheduler);
-  ASSERT_TRUE(interval.resources);  // the other probe stands by itself
+  ASSERT_TRUE(interval.resources);  // the other probe does not depend on it
   EXPECT_EQ(interval.resources->processes, 1);
   EXPECT_TRUE(interval.subject_alive);
 }
@@ -416,7 +419,7 @@ TEST(Privileges, once_open_nothing_but_capabilities_needed_is_needed) {
     const std::string text = in_child([&] {
       return describe_probes(on_rung(rung), [](const Probes& probes) {
         const std::vector<int> needed = probes.capabilities_needed();
-        CHECK(std::ranges::count(needed, CAP_BPF) == 0);  // not since 5.19
+        CHECK(std::ranges::count(needed, CAP_BPF) == 0);  // not needed since Linux 5.19
         keep_only_capabilities({needed.begin(), needed.end()});
       });
     });
@@ -434,7 +437,7 @@ TEST(Privileges, without_btf_the_lower_rungs_say_why) {
     CHECK(::mount("none", "/sys/kernel/btf", "tmpfs", 0, nullptr) == 0);
     return describe_probes({}, [](const Probes&) {});
   });
-  // With tracefs the tracepoint rung is left, and has a histogram; without, sums alone.
+  // With tracefs the tracepoint rung remains, which has a histogram. Otherwise there are only sums.
   EXPECT_THAT(text, testing::Not(testing::StartsWith("none")));
   EXPECT_THAT(text, HasSubstr("| cpu yes |"));
   EXPECT_THAT(text, HasSubstr("there is no /sys/kernel/btf/vmlinux"));
@@ -512,7 +515,7 @@ class InCgroup : public testing::TestWithParam<Rung> {
   OwnCgroup cgroup_;
 };
 
-/// Two processes that wake each other through pipes.
+/// The pipes through which two processes wake each other.
 struct Pipes {
   int there[2];
   int back[2];
@@ -537,14 +540,14 @@ TEST_P(InCgroup, only_the_one_inside_is_counted_though_the_one_outside_wakes_it)
     for (int round = 0; round < kRounds; ++round)
       CHECK(::read(pipes.there[0], &byte, 1) == 1 && ::write(pipes.back[1], &byte, 1) == 1);
   });
-  cgroup_.take_in(inside.pid(), "/inner");  // a cgroup below the subject is of the subject
+  cgroup_.take_in(inside.pid(), "/inner");  // a cgroup inside the subject's is part of the subject
   OPEN_ON_RUNG(probes, cgroup_.spec(), on_rung(GetParam()), GetParam());
   const uint64_t before = voluntary_switches(inside.pid());
   outside.go();
   inside.run();
   const ProbeInterval interval = probes->take_interval();
   const uint64_t switches = voluntary_switches(inside.pid()) - before;
-  ASSERT_GT(switches, 50u);  // some rounds find the byte there already
+  ASSERT_GT(switches, 50u);  // in some rounds the byte is already there
   expect_close(*interval.scheduler->voluntary_switches, switches, 0, 2, "voluntary switches");
   EXPECT_EQ(interval.resources->processes, 1);
   if (GetParam() != Rung::kProc)
@@ -584,7 +587,7 @@ TEST(Resources, of_a_process_that_has_ended_are_not_measured_rather_than_none) {
   subject.run();
   const auto after = (*probes)->take_interval().resources;
   ASSERT_TRUE(after);
-  EXPECT_EQ(after->processes, std::nullopt);  // beside the other numbers, not a 0 among old ones
+  EXPECT_EQ(after->processes, std::nullopt);  // absent like the other numbers, not 0
   EXPECT_EQ(after->fds, std::nullopt);
   EXPECT_EQ(after->rss_bytes, std::nullopt);
 }
@@ -636,7 +639,8 @@ TEST(Resources, say_what_the_subject_took) {
   const ResourceReading before = *(*probes)->take_interval().resources;
   const Walked walked_before = walk_memory(subject.pid());
   subject.run();
-  // pss and mappings may take but a share of the time: they come with one of the next readings.
+  // Readings of pss and mappings may take only a share of the time, so they may come a few ticks
+  // later.
   ResourceReading after;
   std::optional<int64_t> mappings;
   std::optional<int64_t> pss_bytes;
@@ -657,9 +661,9 @@ TEST(Resources, say_what_the_subject_took) {
                 static_cast<double>(slack))
         << what;
   };
-  // The kernel's counters against its own walk of the page tables, which is exact. Each CPU keeps
-  // a batch of pages back, of each of the four kinds. What the sanitizers' shadow takes, and what
-  // the parent's writing makes the child's own, is in both.
+  // Compares the kernel's counters with its walk of the page tables, which is exact. Each CPU may
+  // hold back a batch of pages of each of the four kinds. Both include the sanitizers' shadow
+  // memory, and the pages that become the child's own when the parent writes to them.
   const int64_t cpus = ::sysconf(_SC_NPROCESSORS_CONF);
   const int64_t batch = 4 * cpus * std::max<int64_t>(32, 2 * cpus) * ::sysconf(_SC_PAGESIZE);
   expect_growth(before.rss_bytes, 0, walked_before.rss_bytes, batch, "rss before");
@@ -668,7 +672,7 @@ TEST(Resources, say_what_the_subject_took) {
                 walked_after.anonymous_bytes - walked_before.anonymous_bytes, 2 * batch,
                 "anonymous");
   EXPECT_GE(walked_after.anonymous_bytes - walked_before.anonymous_bytes, kTouched);
-  // Two walks at two moments: the parent, which shares its pages, went on between them.
+  // The parent shares its pages with the subject, and it ran between the two walks.
   constexpr int64_t kOfParent = 4 << 20;
   expect_growth(before.pss_bytes, 0, walked_before.pss_bytes, kOfParent, "pss before");
   expect_growth(after.pss_bytes, 0, walked_after.pss_bytes, kOfParent, "pss after");

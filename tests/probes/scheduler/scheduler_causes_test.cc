@@ -1,6 +1,6 @@
-// Why a thread was late, as the scheduler probe says it, against subjects of which it is known: who
-// preempted it, what it slept for, which timer overslept, how long its CPU's queue was. Expected
-// numbers come from schedstat, status, or the subject's own clock.
+// Why a thread was late according to the scheduler probe, with subjects for which the causes are
+// known: who preempted it, what it slept for, which timer overslept, how long its CPU's queue was.
+// Expected numbers come from schedstat, getrusage, or the subject's own clock.
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -50,7 +50,7 @@ void sleep_ns(int64_t ns) {
   ::nanosleep(&pause, nullptr);
 }
 
-/// vfork, since fork would copy a sanitizer's memory.
+/// Uses vfork, because fork would copy a sanitizer's memory.
 void one_short_process() {
   const pid_t child = ::vfork();
   if (child == 0) ::_exit(0);
@@ -100,7 +100,7 @@ TEST_P(CausesOnRung, another_process_of_the_same_cgroup_preempts) {
   EXPECT_EQ(wait_ns, seen.preemption_wait->sum());
   ASSERT_GT(wait_ns, static_cast<uint64_t>(100 * kMilli));
   EXPECT_GT(*by_busy.wait_ns, wait_ns / 2);
-  EXPECT_EQ(preempted_by(seen, Preemptor::kSameProcess).count, 0u);  // it has but one thread
+  EXPECT_EQ(preempted_by(seen, Preemptor::kSameProcess).count, 0u);  // it has only one thread
 }
 
 TEST_P(CausesOnRung, threads_of_one_process_preempt_each_other) {
@@ -148,12 +148,13 @@ TEST_P(CausesOnRung, slices_and_waits_of_each_thread_sum_up_to_its_account) {
   ASSERT_EQ(interval.changed_threads.size(), 5u);
   for (const ThreadRow& row : interval.changed_threads) {
     ASSERT_TRUE(row.on_cpu && row.run_queue_wait);
-    // A slice is time on the CPU by the clock: the kernel charges the same, less stolen time.
+    // A slice is time on a CPU by the clock. The kernel charges the same, without stolen time.
     expect_close(row.on_cpu->sum(), *row.cpu_ns, 0.05, 300'000, "slices");
     EXPECT_EQ(row.run_queue_wait->sum(), *row.run_queue_wait_ns);
     EXPECT_EQ(row.run_queue_wait->count(), *row.run_queue_waits);
     EXPECT_EQ(row.run_queue_wait->max(), *row.run_queue_wait_max_ns);
-    // Each wait ends in a slice, each slice in a switch; the last one of the main thread goes on.
+    // Each wait ends in a slice, and each slice in a switch. The last slice of the main thread may
+    // not have ended.
     expect_close(row.on_cpu->count(), *row.voluntary_switches + *row.involuntary_switches, 0, 2,
                  "number of slices");
     expect_close(row.on_cpu->count(), row.run_queue_wait->count(), 0, 1, "slices and waits");
@@ -195,12 +196,13 @@ TEST_P(CausesOnRung, time_off_the_cpu_by_state) {
   SKIP_UNLESS_EVERY_SWITCH_WAS_SHOWN(interval);
   const SchedulerInterval& seen = *interval.scheduler;
   const auto pauses = static_cast<uint64_t>(kPauseNs);
-  // Two threads were off their CPUs for no longer than there was time; one slept before it began.
+  // Two processes were off their CPUs for at most the time that there was. The subject was already
+  // asleep when the interval began.
   const auto elapsed = static_cast<uint64_t>(monotonic_now_ns() - opened_ns);
   EXPECT_LE(*off_cpu(seen, OffCpuState::kUninterruptible).ns,
             static_cast<uint64_t>(stopped_ns - begin_ns));
   EXPECT_LE(*off_cpu(seen, OffCpuState::kSleeping).ns, 2 * elapsed);
-  // Three pauses of its own, its child's, and what it waited for us.
+  // Three pauses of the subject and one of its child. It also waits for this test.
   const uint64_t sleeps = 4;
   EXPECT_GE(*off_cpu(seen, OffCpuState::kSleeping).ns, sleeps * pauses);
   EXPECT_GE(*off_cpu(seen, OffCpuState::kSleeping).count, sleeps);
@@ -235,7 +237,7 @@ TEST_P(CausesOnRung, run_queues_are_as_long_as_what_waits_there) {
   const auto row = std::ranges::find(seen.cpus, 0, &CpuScheduling::cpu);
   ASSERT_NE(row, seen.cpus.end());
   EXPECT_GE(row->queue_samples, 20u);
-  // The one that was woken, and those that are busy, as long as they are.
+  // The queue holds the thread that was woken, and the busy ones while they are busy.
   EXPECT_GE(row->queue_length_max, static_cast<uint64_t>(kBusy + 1));
   EXPECT_GE(row->queue_length_sum, row->queue_samples * 2);
   uint64_t switches = 0;
@@ -250,7 +252,7 @@ TEST_P(CausesOnRung, run_queues_are_as_long_as_what_waits_there) {
   }
   EXPECT_EQ(waits, seen.run_queue_latency->count());
   EXPECT_EQ(wait_ns, seen.run_queue_latency->sum());
-  // A switch that the kernel did not show has its wait recovered.
+  // The wait before a switch that the kernel hid is recovered.
   EXPECT_LE(switches, waits);
   EXPECT_LE(waits, switches + interval.losses.scheduler_hidden_switches);
   expect_close(samples, seen.queue_wait->count(), 0, 1, "wakeups");
@@ -258,7 +260,7 @@ TEST_P(CausesOnRung, run_queues_are_as_long_as_what_waits_there) {
   for (const CpuScheduling& cpu : later.cpus) EXPECT_LE(cpu.switches, 2u) << "of the interval only";
 }
 
-/// How much later than asked for each of a subject's sleeps ended, by its own clock.
+/// How much later than requested a subject's sleeps ended, by its own clock.
 struct Sleeps {
   uint64_t count;
   uint64_t late_ns;
@@ -272,14 +274,14 @@ struct Sleeps {
   }
 };
 
-/// How far the wall clock is ahead of the monotonic one. It changes where the wall clock is set.
+/// How far the wall clock is ahead of the monotonic one. This changes when the wall clock is set.
 int64_t wall_ahead_ns() {
   timespec wall{};
   CHECK(::clock_gettime(CLOCK_REALTIME, &wall) == 0);
   return wall.tv_sec * kNanosPerSecond + wall.tv_nsec - monotonic_now_ns();
 }
 
-/// How often the calling thread gave its CPU away to wait.
+/// How many voluntary switches the calling thread has made.
 int64_t waits_of_this_thread() {
   rusage used{};
   CHECK(::getrusage(RUSAGE_THREAD, &used) == 0);
@@ -292,7 +294,7 @@ struct Phase {
   uint64_t wall_ns;
 };
 
-/// Runs `work` as the phase.
+/// Runs `work` and records it as the phase.
 template <typename Work>
 void run_phase(Phase& phase, Work work) {
   const int64_t begin_ns = monotonic_now_ns();
@@ -361,7 +363,7 @@ TEST_P(CausesOnRung, time_off_the_cpu_by_the_call_in_progress) {
     EXPECT_LE(sleeps.count(), phase.sleeps) << name;
     EXPECT_GE(sleeps.count() + hidden, phase.sleeps) << name;
     EXPECT_LE(sleeps.sum(), phase.wall_ns) << name;
-    if (reason == static_cast<size_t>(BlockedBy::kDisk)) continue;  // where fsync sleeps at all
+    if (reason == static_cast<size_t>(BlockedBy::kDisk)) continue;  // fsync may not sleep
     EXPECT_GE(phase.sleeps, kTimes / 2u) << name;
     EXPECT_GE(sleeps.max().value_or(0), static_cast<uint64_t>(kPauseNs / 2)) << name;
   }
@@ -440,17 +442,17 @@ TEST_P(CausesOnRung, a_busy_stretch_lasts_from_sleep_to_sleep) {
 void expect_timers(const ProbeInterval& interval, const Sleeps& own) {
   const SchedulerInterval& seen = *interval.scheduler;
   ASSERT_TRUE(seen.timer_oversleep);
-  // Some sleeps end by a switch that the kernel does not show.
+  // Some sleeps end with a switch that the kernel hides.
   EXPECT_LE(seen.timer_oversleep->count(), own.count);
   EXPECT_GE(seen.timer_oversleep->count() + 2 + interval.losses.scheduler_hidden_switches,
             own.count);
   EXPECT_EQ(seen.timer_oversleep->sum(),
             seen.timer_slack->sum() + seen.timer_late_expiry->sum() + seen.timer_queueing->sum());
-  // The subject's own clock also counts the ways into the kernel and out of it.
+  // The subject's own clock includes the way into the kernel and back.
   EXPECT_LE(seen.timer_oversleep->sum(), own.late_ns);
-  // After it woke the subject may be stopped before it reads its clock, which is not the timer's
-  // doing: only the shortest sleep of either account says the same of both. If the shortest may be
-  // the one that was not seen, the shortest of the rest is longer.
+  // The subject may be preempted after it woke, before it reads its clock. So only the shortest
+  // sleeps of the two accounts can be compared. If the probe did not see all sleeps, the shortest
+  // one may be among those that it missed.
   if (seen.timer_oversleep->count() == own.count ||
       *seen.timer_oversleep->min() < own.least_late_ns) {
     expect_close(*seen.timer_oversleep->min(), own.least_late_ns, 0.10, 50'000, "least oversleep");
@@ -476,7 +478,7 @@ TEST_P(CausesOnRung, nanosleep_oversleeps_by_its_slack) {
   const ProbeInterval interval = probes->take_interval();
   const SchedulerInterval& seen = *interval.scheduler;
   expect_timers(interval, *own.operator->());
-  // A timer may fire early within its slack, at another interrupt; never later because of it.
+  // The slack delays a timer at most by its length. Another interrupt may fire it earlier.
   EXPECT_LE(*seen.timer_slack->max(), static_cast<uint64_t>(kSlackNs));
   EXPECT_GT(seen.timer_slack->sum(), seen.timer_oversleep->sum() / 4);
 }
@@ -486,14 +488,14 @@ TEST_P(CausesOnRung, a_sleeper_behind_a_busy_thread_is_late_by_queueing) {
   Shared<Sleeps> own;
   ForkedSubject busy([] {
     pin_to_cpu(0);
-    (void)!::nice(-5);  // where that is allowed
+    (void)!::nice(-5);  // if that is allowed
     burn_cpu_ns(400 * kMilli);
   });
   ForkedSubject subject([&] {
     pin_to_cpu(0);
     (void)!::nice(10);
     CHECK(::prctl(PR_SET_TIMERSLACK, 1'000) == 0);
-    // Work between the sleeps, so that it has no credit with the scheduler when it wakes.
+    // Works between the sleeps, so that it has no credit with the scheduler when it wakes.
     for (uint64_t count = 0; count < kSleeps; ++count) {
       const int64_t begin_ns = monotonic_now_ns();
       sleep_ns(kMilli / 4);
@@ -509,7 +511,7 @@ TEST_P(CausesOnRung, a_sleeper_behind_a_busy_thread_is_late_by_queueing) {
   busy.wait_done();
   expect_timers(interval, *own.operator->());
   EXPECT_LT(seen.timer_slack->sum(), seen.timer_queueing->sum());
-  // A wait for the CPU that followed a timer is a part of all queue waits.
+  // The waits for a CPU after a timer are a part of all queue waits.
   EXPECT_LE(seen.timer_queueing->sum(),
             seen.queue_wait->sum() + kSleeps * static_cast<uint64_t>(kMilli) / 5);
 }
@@ -537,7 +539,7 @@ TEST_P(CausesOnRung, timeouts_of_epoll_and_timerfd_count_and_events_do_not) {
       CHECK(::timerfd_settime(timer, 0, &once, nullptr) == 0);
       CHECK(::epoll_wait(poll, &event, 1, 10'000) == 1);
       const int64_t late_ns = monotonic_now_ns() - begin_ns - 2 * kMilli;
-      // A thread that was stopped until its timer had fired did not sleep.
+      // If the thread was preempted until its timer had fired, it did not sleep.
       if (waits_of_this_thread() > waits_before) own->add(late_ns);
       uint64_t expirations = 0;
       CHECK(::read(timer, &expirations, sizeof(expirations)) == sizeof(expirations));
@@ -610,7 +612,7 @@ TEST_P(CausesOnRung, fourteen_thousand_threads_have_a_row_and_distributions_each
   ProbeOptions options = on_rung(GetParam());
   OPEN_ON_RUNG(probes, process_tree(subject.pid()), options, GetParam());
   subject.go();
-  // As a recording reads them, once in a while.
+  // Reads now and then, as a recording does.
   std::atomic<bool> done{false};
   std::thread waiter([&] {
     subject.wait_done();
@@ -653,7 +655,7 @@ TEST_P(CausesOnRung, a_hundred_thousand_short_processes_are_all_in_the_sums) {
     for (int count = 0; count < kProcesses; ++count) one_short_process();
   });
   ProbeOptions options = on_rung(GetParam());
-  options.max_threads = 1'000;  // rows; the sums have no such limit
+  options.max_threads = 1'000;  // limits the rows, not the sums
   OPEN_ON_RUNG(probes, process_tree(subject.pid()), options, GetParam());
   subject.run();
   sleep_ns(20 * kMilli);
@@ -662,8 +664,8 @@ TEST_P(CausesOnRung, a_hundred_thousand_short_processes_are_all_in_the_sums) {
   EXPECT_GE(seen.on_cpu->count(), static_cast<uint64_t>(kProcesses));
   EXPECT_GE(seen.run_queue_latency->count(), static_cast<uint64_t>(kProcesses));
   EXPECT_EQ(interval.losses.scheduler_map_full, 0u);
-  // Each of them has a row, or is counted: as one that found no room in the ring of last rows while
-  // nobody read it, or as one beyond a limit.
+  // Each process has a row or is counted: because its last row found no room in the ring, which was
+  // not read meanwhile, or because it was beyond a limit.
   const auto told_of = [](const ProbeInterval& of) {
     return of.changed_threads.size() + of.losses.thread_rows_unstored +
            of.losses.scheduler_ring_full;
@@ -673,7 +675,7 @@ TEST_P(CausesOnRung, a_hundred_thousand_short_processes_are_all_in_the_sums) {
        !later.changed_threads.empty() && rows < 2u * kProcesses; later = probes->take_interval())
     rows += told_of(later);
   EXPECT_GE(rows, static_cast<uint64_t>(kProcesses + 1));
-  // Most of these waits are of the microseconds that the kernel's own sum leaves out.
+  // The kernel's sum leaves out some microseconds per wait, and most of these waits are that short.
   const SchedulerSelfTest test = *probes->self_test();
   expect_close(test.histogram_sum_ns, test.run_delay_ns, 0.01,
                20'000 * seen.run_queue_latency->count(), "self-test");

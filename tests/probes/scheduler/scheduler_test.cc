@@ -1,4 +1,4 @@
-// The scheduler probe against subjects of known behaviour, each beside an independent source:
+// The scheduler probe with subjects of known behaviour, compared with an independent source:
 // schedstat, status, getrusage, or what the subject itself counted.
 #include <algorithm>
 #include <condition_variable>
@@ -56,7 +56,7 @@ void sleep_ms(int64_t ms) {
   ::nanosleep(&pause, nullptr);
 }
 
-/// vfork, since fork would copy a sanitizer's memory.
+/// Uses vfork, because fork would copy a sanitizer's memory.
 void one_short_process() {
   const pid_t child = ::vfork();
   if (child == 0) ::_exit(0);
@@ -64,7 +64,7 @@ void one_short_process() {
   ::waitpid(child, nullptr, 0);
 }
 
-/// While it lives, this thread stays off CPU 0, if there is another.
+/// Keeps the calling thread off CPU 0 while it lives, if there is another CPU.
 class OtherCpu {
  public:
   OtherCpu() {
@@ -109,7 +109,7 @@ TEST_P(OnBpfRung, a_starved_process_waits_as_long_as_schedstat_says) {
 
   const SchedulerInterval& seen = *interval.scheduler;
   const uint64_t waited_ns = after->run_delay_ns - before->run_delay_ns;
-  ASSERT_GT(waited_ns, static_cast<uint64_t>(100 * kMilli));  // it was starved indeed
+  ASSERT_GT(waited_ns, static_cast<uint64_t>(100 * kMilli));  // it was really starved
   expect_close(seen.run_queue_latency->sum(), waited_ns, 0.01, 100'000, "histogram sum");
   expect_close(*seen.kernel_run_delay_ns, waited_ns, 0.001, 100'000, "run_delay");
   EXPECT_EQ(seen.run_queue_wait_ns, seen.run_queue_latency->sum());
@@ -119,7 +119,7 @@ TEST_P(OnBpfRung, a_starved_process_waits_as_long_as_schedstat_says) {
   expect_close(seen.preemption_wait->count(), preempted, 0, 1, "preemptions");
   expect_close(*seen.involuntary_switches, preempted, 0, 1, "involuntary switches");
   EXPECT_GT(seen.preemption_wait->sum(), seen.queue_wait->sum());
-  EXPECT_EQ(interval.resources->processes, 1);  // the busy one is nobody's business
+  EXPECT_EQ(interval.resources->processes, 1);  // without the busy one
   EXPECT_EQ(interval.losses.scheduler_missed_runs, 0u);
   busy.wait_done();
 }
@@ -138,7 +138,7 @@ TEST_P(OnBpfRung, ping_pong_counts_what_getrusage_counts) {
   });
   OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
   subject.run();
-  sleep_ms(10);  // the partner's last switch comes after its parent was told
+  sleep_ms(10);  // the partner's last switch comes after its parent was notified
   const ProbeInterval interval = probes->take_interval();
   const SchedulerInterval& seen = *interval.scheduler;
   const uint64_t voluntary = own->voluntary + partner->voluntary;
@@ -147,10 +147,10 @@ TEST_P(OnBpfRung, ping_pong_counts_what_getrusage_counts) {
   expect_close(*seen.voluntary_switches, voluntary, 0, 6, "voluntary switches");
   expect_close(*seen.involuntary_switches, involuntary, 0, 6, "involuntary switches");
   expect_close(seen.run_queue_latency->count(), voluntary + involuntary, 0, 8, "waits");
-  // Woken once for each sleep; put off the CPU while runnable once for each involuntary switch.
+  // There is one wakeup per sleep, and one preemption per involuntary switch.
   expect_close(seen.queue_wait->count(), voluntary, 0, 6, "wakeups");
   expect_close(seen.preemption_wait->count(), involuntary, 0, 6, "preemptions");
-  EXPECT_LT(seen.wake_delivery->count(), 100u);  // all on one CPU
+  EXPECT_LT(seen.wake_delivery->count(), 100u);  // everything is on one CPU
   EXPECT_EQ(seen.run_queue_latency->count(),
             seen.queue_wait->count() + seen.preemption_wait->count());
   EXPECT_EQ(interval.losses.scheduler_missed_runs, 0u);
@@ -191,7 +191,8 @@ TEST_P(OnBpfRung, delivery_of_wakeups_across_cpus_is_measured) {
   ::close(wakeups[1]);
   const ProbeInterval interval = probes->take_interval();
   const SchedulerInterval& seen = *interval.scheduler;
-  // Not each read finds an empty pipe if the reader was kept waiting; each sleep ends by a wakeup.
+  // If the reader was kept waiting, some reads find a byte in the pipe and do not sleep. Each sleep
+  // ends with a wakeup.
   expect_close(seen.wake_delivery->count(), seen.queue_wait->count(), 0.1, 4, "deliveries");
   EXPECT_GT(seen.wake_delivery->count(), static_cast<uint64_t>(kWakeups / 4));
 }
@@ -233,7 +234,7 @@ TEST_P(OnBpfRung, follows_fork_exec_and_double_fork) {
   ForkedSubject subject([&] {
     const pid_t child = ::fork();
     if (child == 0) {
-      const pid_t grandchild = ::fork();  // its parent leaves, so init inherits it
+      const pid_t grandchild = ::fork();  // its parent exits, so init adopts it
       if (grandchild == 0) {
         sleep_ms(20);
         burn_cpu_ns(60 * kMilli);
@@ -283,7 +284,7 @@ TEST_P(OnBpfRung, loses_no_count_of_thousands_of_short_processes) {
     *children.operator->() = usage_of(RUSAGE_CHILDREN);
   });
   ProbeOptions options = on_rung(GetParam());
-  options.max_threads = 1'024;  // of rows; the sums have no such limit
+  options.max_threads = 1'024;  // limits the rows, not the sums
   OPEN_ON_RUNG(probes, process_tree(subject.pid()), options, GetParam());
   subject.run();
   sleep_ms(10);
@@ -292,7 +293,7 @@ TEST_P(OnBpfRung, loses_no_count_of_thousands_of_short_processes) {
   EXPECT_GE(seen.run_queue_latency->count(), static_cast<uint64_t>(kProcesses));
   EXPECT_EQ(interval.losses.scheduler_map_full, 0u);
   EXPECT_EQ(interval.losses.scheduler_missed_runs, 0u);
-  // The limit is of rows at one time: those of processes that ended are given again.
+  // The limit is for rows at one time. Those of processes that have ended are used again.
   EXPECT_EQ(interval.losses.thread_rows_unstored + interval.changed_threads.size(),
             static_cast<uint64_t>(kProcesses + 1));
   EXPECT_GE(*seen.voluntary_switches + *seen.involuntary_switches,
@@ -377,7 +378,7 @@ TEST_P(OnBpfRung, joins_the_threads_of_a_running_process) {
   subject.wait_done();
   ::close(release[0]);
   ::close(release[1]);
-  // A joined thread still has its last steps to do.
+  // A thread that was joined may not have exited completely yet.
   std::set<int32_t> exited;
   uint64_t waits = 0;
   LossInterval losses;
@@ -391,12 +392,12 @@ TEST_P(OnBpfRung, joins_the_threads_of_a_running_process) {
   }
   EXPECT_EQ(exited.size(), static_cast<size_t>(kThreads));
   EXPECT_GE(waits, static_cast<uint64_t>(kThreads));
-  EXPECT_EQ(losses.scheduler_left_censored, 0u);  // all slept
+  EXPECT_EQ(losses.scheduler_left_censored, 0u);  // all threads slept
   EXPECT_EQ(losses.scheduler_missed_runs, 0u);
 }
 
 TEST_P(OnBpfRung, counts_waits_cut_off_at_both_ends) {
-  // Two that never sleep share a CPU: at any moment one of them waits.
+  // Two threads that never sleep share a CPU, so at any moment one of them waits.
   ForkedSubject subject([] {
     pin_to_cpu(0);
     std::thread other([] { burn_cpu_ns(60'000 * kMilli); });
@@ -405,17 +406,17 @@ TEST_P(OnBpfRung, counts_waits_cut_off_at_both_ends) {
   });
   subject.go();
   sleep_ms(100);
-  const OtherCpu elsewhere;  // so that we put neither of them off its CPU
+  const OtherCpu elsewhere;  // so that this thread does not preempt them
   OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
   sleep_ms(200);
   const ProbeInterval interval = probes->take_interval();
-  // Or both, if something else ran there just then.
+  // Both wait if something else ran there at that moment.
   EXPECT_GE(interval.losses.scheduler_left_censored, 1u);
   EXPECT_LE(interval.losses.scheduler_left_censored, 2u);
   EXPECT_EQ(interval.losses.scheduler_right_censored, 0u);
   EXPECT_EQ(interval.losses.scheduler_missed_runs, 0u);
-  // The threads are read one after the other: where they take turns just then, both may be seen
-  // running. So they are from a switch that the kernel did not show until the next one.
+  // The threads are read one after the other. If they switch meanwhile, both may be seen running;
+  // the same holds between a switch that the kernel hid and the next one.
   uint64_t waiting = 0;
   for (int tries = 0; tries < 500 && waiting == 0; ++tries) {
     waiting = probes->end_losses().scheduler_right_censored;
@@ -423,14 +424,14 @@ TEST_P(OnBpfRung, counts_waits_cut_off_at_both_ends) {
   }
   EXPECT_GE(waiting, 1u);
   EXPECT_LE(waiting, 2u);
-  // Stopped, so that nothing moves while it is read, and the last switches have been seen.
+  // Stops the subject, so that nothing changes during the reading and the last switches are seen.
   ASSERT_EQ(::kill(subject.pid(), SIGSTOP), 0);
   sleep_ms(100);
   const ProbeInterval rest = probes->take_interval();
   EXPECT_EQ(probes->end_losses().scheduler_right_censored, 0u);
   const SchedulerSelfTest test = *probes->self_test();
   ASSERT_GT(rest.scheduler->run_queue_latency->count(), 0u);
-  // The waits under way when the probe attached are left out of both.
+  // Neither sum includes the waits that were in progress when the probe attached.
   expect_close(test.histogram_sum_ns, test.run_delay_ns, 0.01, 0, "self-test");
 }
 

@@ -1,5 +1,5 @@
-// The parts of each reply, against the subject's own clock: for each part there is a server that
-// spends a known time so, and takes down how long it took. Real BPF and real traffic on loopback.
+// The parts of each reply, compared with the subject's own clock. For each part a server spends a
+// known time in it, and records how long that took. Uses real BPF and real traffic on loopback.
 #include <algorithm>
 #include <array>
 #include <condition_variable>
@@ -40,12 +40,12 @@ constexpr uint16_t kServerPort = 7120;
 constexpr int kRequests = 10;
 constexpr int64_t kSpentNs = 4 * kNanosPerMilli;
 
-/// What the subject says of itself: the times that it spent in what is tested, by its own clock.
+/// The subject's account of itself: the times that it spent in what is tested, by its own clock.
 struct Account {
   int64_t spent_ns = 0;
-  int64_t inside_ns = 0;  // from having read each request until its reply was sent; of server()
+  int64_t inside_ns = 0;  // from the end of each read until its reply was sent; only server()
   int32_t reader_tid = 0, sender_tid = 0;
-  std::array<int64_t, kRequests> ready_to_read_ns{};  // when it had done what kept it from reading
+  std::array<int64_t, kRequests> ready_to_read_ns{};  // end of what kept it from reading
 };
 
 template <typename Call>
@@ -86,7 +86,7 @@ class ReplyParts : public testing::Test {
     return ntohs(address.sin_port);
   }
 
-  // In the subject.
+  // Called in the subject.
   void read_request() {
     char byte = 0;
     peer_length_ = sizeof(peer_);
@@ -97,7 +97,7 @@ class ReplyParts : public testing::Test {
     CHECK(::sendto(server_.get(), "y", 1, 0, reinterpret_cast<sockaddr*>(&peer_), peer_length_) ==
           1);
   }
-  /// A server with one thread. Each takes the number of the request.
+  /// A server with one thread. Both functions get the number of the request.
   std::function<void()> server(const std::function<void(int)>& before_read,
                                const std::function<void(int)>& before_send) {
     return [=, this] {
@@ -114,14 +114,14 @@ class ReplyParts : public testing::Test {
     };
   }
 
-  // In the test.
+  // Called in the test.
   void ask() {
     char byte = 0;
     ASSERT_EQ(::send(client_.get(), "x", 1, 0), 1);
     asked_ns_.push_back(monotonic_now_ns());
     ASSERT_EQ(::recv(client_.get(), &byte, 1, 0), 1);
   }
-  /// Runs `work` in the subject, asks it all requests, each by `ask_one`, and reads the parts.
+  /// Runs `work` in the subject, makes each request with `ask_one`, and reads the parts.
   void run(const std::function<void()>& work, const std::function<void()>& ask_one) {
     ForkedSubject subject(work);
     subject_ = subject.pid();
@@ -160,7 +160,7 @@ class ReplyParts : public testing::Test {
     return text;
   }
 
-  /// All that must hold whatever the server does.
+  /// Checks everything that must hold whatever the server does.
   void check_sums() {
     ASSERT_TRUE(interval_.sockets && sockets().reply);
     const SocketInterval& s = sockets();
@@ -196,12 +196,12 @@ class ReplyParts : public testing::Test {
     EXPECT_EQ(all_ns, s.reply->sum());
   }
 
-  /// The subject spent its time in `part`: by its clock all of it but for waits for a CPU, its work
-  /// between sleeps, and what a hidden switch makes unknown, and no more.
+  /// `part` must be the time that the subject spent by its own clock, without waits for a CPU, work
+  /// between sleeps, and what a hidden switch makes unknown.
   void expect_spent_in(ReplyPart part, ReplyPart queue, ReplyPart unknown) {
     const auto spent = static_cast<uint64_t>(account_->spent_ns);
     ASSERT_GE(spent, static_cast<uint64_t>(kRequests * kSpentNs));
-    // On a CPU it also sends, and goes to and from what is tested.
+    // Its time on a CPU also includes sending, and the code around what is tested.
     const uint64_t most =
         part == ReplyPart::kOnCpu ? static_cast<uint64_t>(account_->inside_ns) : spent;
     EXPECT_LE(sum(part), most + most / 50) << names_of(part).time << all_parts();
@@ -217,8 +217,8 @@ class ReplyParts : public testing::Test {
   void expect_inside(ReplyPart part) {
     expect_spent_in(part, ReplyPart::kInsideCpuQueue, ReplyPart::kInsideUnknown);
   }
-  /// From when the client had asked until the server was ready to read, by both clocks, it did what
-  /// kept it from reading.
+  /// From the moment the client had asked to the moment the server was ready to read, the server
+  /// did what kept it from reading.
   void expect_unread(ReplyPart part) {
     uint64_t least = 0;
     for (size_t i = 0; i < asked_ns_.size(); ++i)
@@ -241,7 +241,7 @@ class ReplyParts : public testing::Test {
   socklen_t peer_length_ = 0;
   Shared<Account> account_;
   pid_t subject_ = 0;
-  std::vector<int64_t> asked_ns_;  // when each request had been sent
+  std::vector<int64_t> asked_ns_;  // just after each request was sent
   ProbeInterval interval_;
 };
 
@@ -267,7 +267,7 @@ TEST_F(ReplyParts, APoll) {
 TEST_F(ReplyParts, ASocketOfItsOwn) {
   std::array<int, 2> pair{};
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair.data()), 0);
-  // The kernel counts it in jiffies, the first of which is short.
+  // The kernel counts the timeout in jiffies, and the first one is not a whole one.
   const timeval timeout{0, 2 * kSpentNs / 1'000};
   ::setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
   run_inside([&] {
@@ -312,7 +312,7 @@ TEST_F(ReplyParts, WorkOnACpu) {
 }
 
 TEST_F(ReplyParts, WorkThatKeepsItFromReading) {
-  // The next request comes while it works: what it does after a reply is before the next read.
+  // The next request comes while the server works between a reply and its next read.
   run(server(
       [this](int i) {
         if (i > 0) spend(*account_.operator->(), [] { burn_cpu_ns(kSpentNs * 3 / 2); });
@@ -349,7 +349,7 @@ TEST_F(ReplyParts, AStoppedServer) {
             static_cast<uint64_t>(kRequests * kSpentNs));
 }
 
-/// One thread reads, works and hands over; another one works, sleeps and sends.
+/// One thread reads, works and hands over; another one sleeps and sends.
 TEST_F(ReplyParts, AnotherThreadThatSends) {
   Shared<Account> between;
   run([&] {
@@ -372,7 +372,7 @@ TEST_F(ReplyParts, AnotherThreadThatSends) {
     account_->reader_tid = static_cast<int32_t>(::gettid());
     for (int i = 1; i <= kRequests; ++i) {
       read_request();
-      sleep_for(kNanosPerMilli);  // the sender sleeps by now, waiting
+      sleep_for(kNanosPerMilli);  // by then, the sender waits and sleeps
       spend(*between.operator->(), [] { burn_cpu_ns(kSpentNs); });
       std::unique_lock lock(mutex);
       handed = i;
@@ -412,7 +412,7 @@ TEST_F(ReplyParts, TheSlowestComesFirstAndSaysWhy) {
   }
 }
 
-/// Without the scheduler probe's rung nobody knows when a thread slept: it is not guessed.
+/// Without the scheduler probe's rung it is not known when a thread slept, and it is not guessed.
 TEST_F(ReplyParts, WithoutTheSchedulersRungSleepIsUnknown) {
   ForkedSubject subject(server([](int) {}, [](int) { sleep_for(kSpentNs); }));
   ProbeOptions options;

@@ -1,4 +1,4 @@
-// Which sockets are the subject's and what grew in them, from made-up dumps.
+// Which sockets are the subject's and what grew in them, from synthetic dumps.
 #include "probes/sockets/socket_ledger.h"
 
 #include <gtest/gtest.h>
@@ -24,7 +24,7 @@ DiagQueue queue(uint64_t cookie, uint8_t protocol, uint64_t drops, uint64_t dept
   return made;
 }
 
-/// One walk in which process 42 holds the sockets of these cookies.
+/// One walk, in which process 42 holds the sockets with these cookies.
 void walk(SocketLedger& ledger, std::initializer_list<uint64_t> cookies) {
   ledger.walk_begins();
   for (const uint64_t cookie : cookies) ledger.holds(42, cookie * 10);
@@ -134,9 +134,9 @@ TEST(SocketLedger, RefusalsAreOverflowsAsFarAsTheNamespaceHadThem) {
   EXPECT_EQ(interval.syn_drops, 4u);
   EXPECT_EQ(interval.host_listen_overflows, 6u);
   EXPECT_EQ(interval.host_listen_drops, 12u);
-  // Somebody else's socket overflowed: not the subject's.
+  // Another program's socket overflowed, not the subject's.
   interval = ledger.take(ListenCounts{150, 260}).interval;
-  EXPECT_EQ(*interval.listen_overflows + *interval.syn_drops, 4u);  // told again, now as overflows
+  EXPECT_EQ(*interval.listen_overflows + *interval.syn_drops, 4u);  // reported again, as overflows
   EXPECT_EQ(interval.host_listen_overflows, 44u);
 }
 
@@ -144,7 +144,7 @@ TEST(SocketLedger, PacketsThatASocketDropsAreNoRefusalsUnlessTheNamespaceCountsT
   SocketLedger ledger(10);
   ledger.begin({queue(1, kProtocolTcp, 0)}, ListenCounts{100, 100});
   walk(ledger, {1});
-  // The ACK that finds a full queue counts twice at its socket.
+  // An ACK that finds the queue full counts twice at its socket.
   ledger.update({queue(1, kProtocolTcp, 84)});
   auto interval = ledger.take(ListenCounts{114, 114}).interval;
   EXPECT_EQ(interval.listen_overflows, 14u);
@@ -164,7 +164,7 @@ TEST(SocketLedger, AClosedSocketIsToldOnceAndForgotten) {
   ASSERT_EQ(reading.changed.size(), 1u);
   EXPECT_TRUE(reading.changed[0].closed);
   EXPECT_TRUE(ledger.take(std::nullopt).changed.empty());
-  // The inode is used again, by another socket.
+  // Another socket gets the same inode.
   DiagQueue again = queue(7, kProtocolUdp, 2);
   again.inode = 10;
   ledger.update({again});

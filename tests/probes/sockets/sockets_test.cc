@@ -1,6 +1,6 @@
-// The subject's sockets, in a network namespace of the test's own: queues and drops against
-// /proc/net, waits and reply splits against the times that the subject and its client took down.
-// Real BPF and real traffic. Times are compared with bounds that both sides measured, never with
+// The subject's sockets, in a network namespace of the test: queues and drops are compared with
+// /proc/net, waits and reply splits with the times that the subject and its client recorded. Uses
+// real BPF and real traffic. Times are compared with bounds that both sides measured, never with
 // what a host ought to need.
 #include <algorithm>
 #include <array>
@@ -115,7 +115,7 @@ uint64_t udp_drops_by_proc(uint16_t port) {
   return UINT64_MAX;
 }
 
-/// A number of /proc/net/netstat, read apart from the code under test.
+/// A number of /proc/net/netstat, read without the code under test.
 uint64_t tcp_ext(const std::string& name) {
   std::ifstream file("/proc/thread-self/net/netstat");
   std::string names, values;
@@ -148,7 +148,7 @@ class Sockets : public testing::Test {
       }
     }
   }
-  /// Waits until the subject has stopped itself, and handles events as a recording would by now.
+  /// Waits until the subject has stopped itself, and handles events as a recording would.
   void await_stop(const ForkedSubject& subject) {
     int status = 0;
     ASSERT_EQ(::waitpid(subject.pid(), &status, WUNTRACED), subject.pid());
@@ -158,11 +158,11 @@ class Sockets : public testing::Test {
   void start_stopped(ForkedSubject& subject) {
     subject.go();
     await_stop(subject);
-    // The kernel begins to stamp packets from a work queue of its own, a moment after it was asked.
+    // The kernel enables the stamping of packets in a work queue, a moment after the request.
     sleep_ms(20);
     ::kill(subject.pid(), SIGCONT);
   }
-  /// Adds the interval to `all_`; rows by port.
+  /// Adds the interval to `all_`, and its rows to `rows_`, which has the last row of each port.
   void take() {
     const ProbeInterval interval = probes_->take_interval();
     ASSERT_TRUE(interval.sockets);
@@ -203,7 +203,7 @@ class Sockets : public testing::Test {
   LossInterval losses_;
 };
 
-/// The smoothed RTT and the congestion window that a connection's own process is told.
+/// The smoothed RTT and the congestion window that the process of a connection can read itself.
 struct OwnTcpInfo {
   uint64_t srtt_ns = 0, cwnd_bytes = 0;
   bool operator==(const OwnTcpInfo&) const = default;
@@ -215,7 +215,7 @@ OwnTcpInfo own_tcp_info(int fd) {
   return {uint64_t{info.tcpi_rtt} * 1'000, uint64_t{info.tcpi_snd_cwnd} * info.tcpi_snd_mss};
 }
 
-/// A word of what `ss -ti` prints, without its unit: "rtt:0.05/0.02" has the rtt 0.05.
+/// A number in the output of `ss -ti`, without its unit: the rtt of "rtt:0.05/0.02" is 0.05.
 std::optional<double> ss_word(const std::string& text, const std::string& word) {
   const size_t at = text.find(" " + word + ":");
   if (at == std::string::npos) return std::nullopt;
@@ -232,7 +232,7 @@ std::string ss_of(uint16_t local_port) {
   return text;
 }
 
-/// Connections of the subject to a listener of ours, some with a little traffic and one with much.
+/// Connections of the subject to a listener of the test, with little traffic and with much.
 struct Conversation {
   static constexpr int kCount = 3;
   std::array<OwnTcpInfo, kCount> info{};
@@ -242,7 +242,7 @@ void converse(Conversation* told, uint16_t listening_port) {
   std::vector<UniqueFd> fds;
   for (int i = 0; i < Conversation::kCount; ++i) {
     fds.push_back(connected_socket(SOCK_STREAM, listening_port));
-    // The window grows with what is acknowledged.
+    // The congestion window grows with the bytes that are acknowledged.
     std::vector<char> bytes(1'000 << (4 * i));
     for (int round = 0; round < 4; ++round) {
       size_t sent = 0, got = 0;
@@ -258,7 +258,7 @@ void converse(Conversation* told, uint16_t listening_port) {
     ::getsockname(fds[i].get(), reinterpret_cast<sockaddr*>(&address), &length);
     told->port[i] = ntohs(address.sin_port);
   }
-  // Delayed acknowledgements change the RTT once more: until nothing changes any more.
+  // Delayed acknowledgements still change the RTT. Waits until nothing changes any more.
   for (int quiet = 0; quiet < 20; ++quiet) {
     sleep_ms(10);
     for (int i = 0; i < Conversation::kCount; ++i) {
@@ -270,7 +270,7 @@ void converse(Conversation* told, uint16_t listening_port) {
   ::raise(SIGSTOP);
 }
 
-/// Sends back what comes, on every connection, until told to end.
+/// Sends back what it receives on every connection, until it is destroyed.
 class Echo {
  public:
   explicit Echo(uint16_t port) : listener_(bound_socket(SOCK_STREAM, port)) {
@@ -308,7 +308,7 @@ TEST_F(Sockets, RttAndWindowAreThoseThatTheSubjectReadsItself) {
   const Echo echo(kPort);
   Shared<Conversation> told;
   ForkedSubject subject([&] { converse(told.operator->(), kPort); });
-  // Connections of ours, which are not the subject's.
+  // A connection that is not the subject's.
   const UniqueFd other = connected_socket(SOCK_STREAM, kPort);
   watch(subject.pid());
   SocketInterval before = *probes_->take_interval().sockets;
@@ -342,11 +342,11 @@ TEST_F(Sockets, RttAndWindowAreThoseThatTheSubjectReadsItself) {
   }
 }
 
-/// What a connection's own process is told of the time it sent.
+/// The times of sending that the process of a connection can read itself.
 struct OwnSending {
   uint64_t busy_ns = 0, rwnd_limited_ns = 0;
 };
-/// struct tcp_info of <linux/tcp.h>, which does not go with <netinet/tcp.h>.
+/// struct tcp_info of <linux/tcp.h>, which cannot be included together with <netinet/tcp.h>.
 struct LinuxTcpInfo {
   tcp_info first;
   uint64_t rates[2], bytes[2];
@@ -370,7 +370,7 @@ TEST_F(Sockets, TimeThatThePeersWindowTookIsWhatTheSubjectIsToldItself) {
       sent += static_cast<size_t>(n);
     }
     LinuxTcpInfo info{};
-    do {  // until all of it is acknowledged
+    do {  // until everything is acknowledged
       sleep_ms(1);
       socklen_t length = sizeof(info);
       CHECK(::getsockopt(connection.get(), IPPROTO_TCP, TCP_INFO, &info, &length) == 0);
@@ -399,8 +399,8 @@ TEST_F(Sockets, TimeThatThePeersWindowTookIsWhatTheSubjectIsToldItself) {
   EXPECT_EQ(probes_->take_interval().sockets->tcp_busy_ns, 0u) << "nothing was sent since";
 }
 
-/// More connections than are looked at in a tick: what the subject listens on is found all the
-/// same, and that some were left out is counted.
+/// There are more connections than are read in a tick. Those to the subject's listening port are
+/// found nevertheless, and it is counted that others were left out.
 TEST_F(Sockets, AmongVeryManyConnectionsThoseOfItsOwnPortsAreFound) {
   constexpr int kOthers = 2'500;  // both ends are in this namespace
   constexpr uint16_t kPort = 7091, kOtherPort = 7092;
@@ -420,7 +420,7 @@ TEST_F(Sockets, AmongVeryManyConnectionsThoseOfItsOwnPortsAreFound) {
   watch(subject.pid());
   subject.go();
   await_stop(subject);
-  (void)probes_->take_interval();  // its listening socket is known from here on
+  (void)probes_->take_interval();  // finds its listening socket
   std::vector<UniqueFd> others;
   const UniqueFd listener = bound_socket(SOCK_STREAM, kOtherPort);
   CHECK(::listen(listener.get(), 8) == 0);
@@ -442,7 +442,7 @@ TEST_F(Sockets, AmongVeryManyConnectionsThoseOfItsOwnPortsAreFound) {
   EXPECT_TRUE(now.tcp_srtt_max_ns);
 }
 
-/// TCP_DEFER_ACCEPT has the listening socket drop each handshake's last ACK until data comes.
+/// With TCP_DEFER_ACCEPT, a listening socket drops the last ACK of each handshake until data comes.
 TEST_F(Sockets, AnAckThatIsDroppedRefusesNobody) {
   constexpr int kBacklog = 2, kClients = 8;
   ForkedSubject subject([] {
@@ -464,15 +464,15 @@ TEST_F(Sockets, AnAckThatIsDroppedRefusesNobody) {
   for (int client = 0; client < kClients; ++client)
     clients.push_back(connected_socket(SOCK_STREAM, 7076));
   take();
-  EXPECT_GE(rows_[7076].drops, static_cast<uint64_t>(kClients));  // the kernel's count of packets
+  EXPECT_GE(rows_[7076].drops, static_cast<uint64_t>(kClients));  // the kernel counts packets
   EXPECT_EQ(tcp_ext("ListenDrops"), drops);
   EXPECT_EQ(all_.listen_overflows, 0u);
   EXPECT_EQ(all_.syn_drops, 0u);
-  // Now the queue is too short for them, at the handshake's end: one refusal, two packets.
+  // Now the queue is too short for them when their handshakes end. One refusal drops two packets.
   ::kill(subject.pid(), SIGCONT);
   await_stop(subject);
   for (const UniqueFd& client : clients) CHECK(::send(client.get(), "x", 1, 0) == 1);
-  clients.clear();  // nothing is sent again, or not for long
+  clients.clear();  // so that hardly anything is sent again
   take();
   ::kill(subject.pid(), SIGCONT);
   subject.wait_done();
@@ -517,7 +517,7 @@ TEST_F(Sockets, AFullAcceptQueueIsMeasuredAndItsOverflowsCounted) {
   EXPECT_EQ(all_.listen_overflows, overflowed);
   EXPECT_EQ(all_.host_listen_overflows, overflowed);
   EXPECT_EQ(*all_.listen_overflows + *all_.syn_drops, tcp_ext("ListenDrops") - drops);
-  // The kernel lets one more in than was asked for.
+  // The kernel queues one connection more than was requested.
   EXPECT_EQ(all_.accept_queue_max, kBacklog + 1u);
   EXPECT_EQ(all_.accept_queue_limit, static_cast<uint64_t>(kBacklog));
   ASSERT_TRUE(rows_.contains(kPort));
@@ -597,7 +597,7 @@ TEST_F(Sockets, AnOverflowingUdpSocketLosesWhatProcSays) {
   EXPECT_EQ(rows_[kPort].drops, expected);
   EXPECT_EQ(rows_[kPort].pid, subject.pid());
   EXPECT_GT(rows_[kPort].receive_queue_bytes, 0u);
-  EXPECT_EQ(rows_[kPort].receive_queue_bytes_limit, 8192u);  // the kernel doubles what is asked
+  EXPECT_EQ(rows_[kPort].receive_queue_bytes_limit, 8192u);  // the kernel doubles the request
   ::kill(subject.pid(), SIGCONT);
 }
 
@@ -642,7 +642,7 @@ TEST_F(Sockets, DropsOfBeforeTheRunDoNotCount) {
     for (int count = 0; count < 100; ++count)
       ::sendto(client.get(), payload.data(), payload.size(), 0, raw(address), sizeof(address));
   };
-  ForkedSubject subject([] {});  // holds the sockets by inheritance
+  ForkedSubject subject([] {});  // inherits the sockets
   flood();
   const uint64_t before = udp_drops_by_proc(kPort);
   watch(subject.pid());
@@ -653,7 +653,7 @@ TEST_F(Sockets, DropsOfBeforeTheRunDoNotCount) {
   EXPECT_EQ(rows_[kPort].drops, udp_drops_by_proc(kPort));
 }
 
-/// What the two sides of a conversation took down.
+/// The moments that the two sides of a conversation recorded.
 struct Log {
   std::array<Moment, 64> sends{};  // by the client
   std::array<Moment, 64> reads{};  // by the subject
@@ -667,15 +667,15 @@ TEST_F(Sockets, AReaderThatSleepsLeavesEachDatagramInItsSocketForAsLong) {
     const UniqueFd socket = bound_socket(SOCK_DGRAM, 7006);
     char byte = 0;
     CHECK(::recv(socket.get(), &byte, 1, MSG_DONTWAIT) == -1);
-    ::raise(SIGSTOP);  // they come meanwhile
+    ::raise(SIGSTOP);  // the datagrams come meanwhile
     for (int count = 0; count < kDatagrams; ++count)
       log->reads[count] = time_call([&] { CHECK(::recv(socket.get(), &byte, 1, 0) == 1); });
   });
   watch(subject.pid());
   subject.go();
   await_stop(subject);
-  take();        // sees that the subject uses UDP, and has packets stamped
-  sleep_ms(20);  // which the kernel begins a little later than asked
+  take();        // sees that the subject uses UDP, and asks the kernel to stamp packets
+  sleep_ms(20);  // the kernel begins with that a little later
   const UniqueFd client = connected_socket(SOCK_DGRAM, 7006);
   for (int count = 0; count < kDatagrams; ++count) {
     log->sends[count] = time_call([&] { ::send(client.get(), "x", 1, 0); });
@@ -690,7 +690,7 @@ TEST_F(Sockets, AReaderThatSleepsLeavesEachDatagramInItsSocketForAsLong) {
     most += at_most(log->sends[count], log->reads[count]);
   }
   ASSERT_EQ(all_.socket_wait->count(), static_cast<uint64_t>(kDatagrams));
-  // The wall clock's and the monotonic one's distance is known to a few microseconds.
+  // The offset between the wall clock and the monotonic clock is known to a few microseconds.
   const int64_t slack = kDatagrams * kNanosPerMilli / 10;
   EXPECT_GE(static_cast<int64_t>(all_.socket_wait->sum()), least - slack);
   EXPECT_LE(static_cast<int64_t>(all_.socket_wait->sum()), most + slack);
@@ -698,7 +698,8 @@ TEST_F(Sockets, AReaderThatSleepsLeavesEachDatagramInItsSocketForAsLong) {
   EXPECT_EQ(all_.reply_runtime->count(), 0u);  // it answered nobody
 }
 
-/// A subject that answers `requests` datagrams on `port`; work(i) comes between reading and reply.
+/// A subject that answers `requests` datagrams on `port`. It calls before(i) before it reads
+/// request i, and work(i) between reading and replying.
 template <typename Before, typename Work>
 auto udp_server(Shared<Log>& log, uint16_t port, int requests, Before before, Work work) {
   return [&log, port, requests, before, work] {
@@ -720,7 +721,7 @@ auto udp_server(Shared<Log>& log, uint16_t port, int requests, Before before, Wo
   };
 }
 
-/// One request after the other, each awaiting its reply.
+/// Makes one request after the other, and waits for each reply.
 void ask(Shared<Log>& log, const UniqueFd& client, int requests) {
   for (int count = 0; count < requests; ++count) {
     log->sends[count] = time_call([&] { CHECK(::send(client.get(), "x", 1, 0) == 1); });
@@ -747,13 +748,13 @@ TEST_F(Sockets, TimeSpentAsleepOrSpinningBetweenReadAndReplyIsTheRuntimes) {
     least += at_least(log->reads[count], log->replies[count]);
     most += at_most(log->reads[count], log->replies[count]);
   }
-  // Some of it may have been a wait for a CPU, which is told apart.
+  // A part of the time may have been a wait for a CPU, which is measured separately.
   const auto runtime = static_cast<int64_t>(all_.reply_runtime->sum());
   const auto cpu_queue = static_cast<int64_t>(all_.reply_cpu_queue->sum());
   EXPECT_GE(runtime + cpu_queue, least);
   EXPECT_LE(runtime, most);
   EXPECT_GE(runtime, 4 * 20 * kNanosPerMilli + 4 * 10 * kNanosPerMilli - cpu_queue);
-  // The three parts are the whole, from data ready to reply sent.
+  // The three parts add up to the whole time from data ready to reply sent.
   int64_t whole_least = 0, whole_most = 0;
   for (int count = 0; count < kRequests; ++count) {
     whole_least += at_least(log->sends[count], log->replies[count]);
@@ -784,7 +785,7 @@ TEST_F(Sockets, TimeInTheSocketIsTheSockets) {
   const auto in_socket = static_cast<int64_t>(all_.reply_socket->sum());
   EXPECT_GE(in_socket + static_cast<int64_t>(all_.reply_cpu_queue->sum()), least);
   EXPECT_LE(in_socket, most);
-  // All but the first, which may have come before the subject slept, waited for it to wake.
+  // Each request waits until the subject wakes up. Only the first may come before it sleeps.
   EXPECT_GT(in_socket, 4 * 20 * kNanosPerMilli - static_cast<int64_t>(all_.reply_cpu_queue->sum()));
   EXPECT_LT(all_.reply_runtime->sum(), all_.reply_socket->sum());
 }
@@ -800,11 +801,11 @@ void Sockets::serve_while_starved() {
   });
   watch(subject.pid());
   start_stopped(subject);
-  sleep_ms(20);  // it waits for the first request
+  sleep_ms(20);  // by then it waits for the first request
   ProcReader proc("/proc");
   const uint64_t delay_before = proc.thread_schedstat(subject.pid(), subject.pid())->run_delay_ns;
   const UniqueFd client = connected_socket(SOCK_DGRAM, 7009);
-  // A real-time thread on the subject's CPU asks, and then leaves it no time.
+  // A real-time thread on the subject's CPU makes each request and then keeps the CPU.
   bool starved = true;
   std::thread busy([&] {
     pin_to_cpu(0);
@@ -830,17 +831,17 @@ void Sockets::serve_while_starved() {
   constexpr auto kLeast = static_cast<uint64_t>(kRequests * kBusyNs * 95 / 100);
   if (delay < kLeast) GTEST_SKIP() << "the kernel's own account of the thread missed a wait";
   EXPECT_GE(all_.reply_cpu_queue->sum(), kLeast);
-  // No more than the kernel's own account of the thread; two clocks.
+  // Not more than the kernel's account of the thread. The slack is for the two clocks.
   EXPECT_LE(all_.reply_cpu_queue->sum(), delay + kRequests * kNanosPerMilli / 10);
   EXPECT_LT(all_.reply_socket->sum(), all_.reply_cpu_queue->sum() / 4);
   EXPECT_LT(all_.reply_runtime->sum(), all_.reply_cpu_queue->sum() / 4);
   EXPECT_EQ(losses_.reply_splits_cut, 0u);
 }
 
-/// Waits for a CPU by the kernel's run_delay.
+/// Here, waits for a CPU come from the kernel's run_delay.
 TEST_F(Sockets, TimeSpentWaitingForACpuIsTheCpuQueues) { serve_while_starved(); }
 
-/// Waits for a CPU by the scheduler probe.
+/// Here, waits for a CPU come from the scheduler probe.
 class SocketsBesideTheScheduler : public Sockets {
  protected:
   void SetUp() override {
@@ -851,8 +852,8 @@ class SocketsBesideTheScheduler : public Sockets {
 
 TEST_F(SocketsBesideTheScheduler, TimeSpentWaitingForACpuIsTheCpuQueues) { serve_while_starved(); }
 
-/// The first switch of a thread that is seen ends a wait too: each thread has one, and many a
-/// server makes a thread for each connection.
+/// The first switch of a thread that the probe sees ends a wait too. Every thread has such a
+/// switch, and many servers start a thread for each connection.
 void Sockets::serve_in_the_first_switch() {
   constexpr int64_t kBusyNs = 40 * kNanosPerMilli;
   ForkedSubject subject([] {
@@ -872,7 +873,7 @@ void Sockets::serve_in_the_first_switch() {
   await_stop(subject);
   const UniqueFd client = connected_socket(SOCK_DGRAM, 7077);
   bool starved = true;
-  // A real-time thread on the subject's CPU lets it go on, asks, and then leaves it no time.
+  // A real-time thread on the subject's CPU lets it go on, makes a request, and then keeps the CPU.
   std::thread busy([&] {
     pin_to_cpu(0);
     sched_param priority{};
@@ -917,12 +918,12 @@ TEST_F(SocketsBesideTheScheduler, ShortWaitsAreInTheSplitAsTheyAreInTheQueueWait
   watch(subject.pid());
   start_stopped(subject);
   const UniqueFd client = connected_socket(SOCK_DGRAM, 7031);
-  sleep_ms(20);  // it waits for the first request
+  sleep_ms(20);  // by then it waits for the first request
   take();
   const auto ask_once = [&] {
     char byte = 0;
     CHECK(::send(client.get(), "x", 1, 0) == 1 && ::recv(client.get(), &byte, 1, 0) == 1);
-    ::usleep(200);  // it sleeps again before the next
+    ::usleep(200);  // so that it sleeps again before the next request
   };
   for (int count = 0; count < kRequests; ++count) ask_once();
   await_stop(subject);
@@ -934,8 +935,8 @@ TEST_F(SocketsBesideTheScheduler, ShortWaitsAreInTheSplitAsTheyAreInTheQueueWait
   const Histogram& waits = *interval.scheduler->queue_wait;
   const Histogram& queued = *interval.sockets->reply_cpu_queue;
   EXPECT_EQ(queued.count(), static_cast<uint64_t>(kRequests));
-  // A request wakes the server, but for the few that found it awake. What else it waits for is
-  // rare, but counts. The kernel's own sum has less than half of all.
+  // Each request wakes the server, except a few that find it awake. Other waits of the server are
+  // rare, but in the sums. The kernel's own sum would have less than half of all waits.
   EXPECT_GE(static_cast<double>(queued.sum()), 0.6 * static_cast<double>(waits.sum()));
   EXPECT_LE(static_cast<double>(queued.sum()),
             1.1 * static_cast<double>(interval.scheduler->run_queue_latency->sum()));
@@ -953,7 +954,7 @@ TEST_F(Sockets, AKeptTcpConnectionGivesOneReplyForEachRequest) {
     ::setsockopt(connection.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     char bytes[64];
     for (int count = 0; count < kRequests; ++count) {
-      // A request in two pieces, and a reply in two: one of each all the same.
+      // The request is read in two pieces, and the reply is sent in two. Each still counts once.
       log->reads[count] =
           time_call([&] { CHECK(::recv(connection.get(), bytes, 1, MSG_WAITALL) == 1); });
       CHECK(::recv(connection.get(), bytes, 3, MSG_WAITALL) == 3);
@@ -1023,7 +1024,7 @@ TEST_F(Sockets, AReplyFromAnotherThreadAndToManyPeersIsMatchedInOrder) {
   watch(subject.pid());
   subject.go();
   await_stop(subject);
-  sleep_ms(20);  // the kernel begins to stamp packets a little later than asked
+  sleep_ms(20);  // the kernel begins to stamp packets a little after the request
   std::vector<UniqueFd> clients;
   for (int peer = 0; peer < kPeers; ++peer) {
     clients.push_back(connected_socket(SOCK_DGRAM, 7011));
@@ -1043,12 +1044,11 @@ TEST_F(Sockets, AReplyFromAnotherThreadAndToManyPeersIsMatchedInOrder) {
   EXPECT_LE(runtime, most);
 }
 
-/// A server of datagrams that answers some of `kRounds` requests of each of two peers, and how long
-/// the replies took it in all, from one millisecond each on.
+/// Which requests of its two peers a server of datagrams does not answer.
 struct Dropping {
   const char* name;
-  bool echoes;       // each request differs, and comes back as it went
-  bool other_drops;  // the second peer is never answered; else every second request of each
+  bool echoes;       // a reply is a copy of its request; otherwise all replies are the same
+  bool other_drops;  // all of the second peer's; otherwise every second one of both peers
   int family;
 };
 
@@ -1126,7 +1126,7 @@ TEST_P(SocketsOfADroppingServer, NoReplyIsTakenForThatOfARequestThatWasDropped) 
   take();
   ASSERT_TRUE(all_.reply_runtime);
   EXPECT_LE(all_.reply_runtime->count(), replies);
-  EXPECT_GE(all_.reply_runtime->count() + 2, replies);  // the first may have come unseen
+  EXPECT_GE(all_.reply_runtime->count() + 2, replies);  // the first ones may not be seen
   const auto parts = static_cast<int64_t>(all_.reply_socket->sum() + all_.reply_cpu_queue->sum() +
                                           all_.reply_runtime->sum());
   EXPECT_LE(parts, client_saw_ns);
@@ -1169,8 +1169,8 @@ TEST_F(Sockets, AReplyThatIsSentTwiceAnswersNoOtherPeersRequest) {
   subject.wait_done();
   take();
   EXPECT_EQ(all_.reply_runtime->count(), kPeers);
-  // Each waited for all before it: were the copies taken for replies, half of that would be
-  // missing.
+  // Each request waited for all replies before its own. If the copies were taken for replies, half
+  // of that time would be missing.
   const auto whole = static_cast<int64_t>(all_.reply_runtime->sum() + all_.reply_cpu_queue->sum());
   EXPECT_GE(whole, int64_t{kPeers * (kPeers + 1) / 2} * 5 * kNanosPerMilli * 9 / 10);
 }
@@ -1180,7 +1180,7 @@ TEST_F(Sockets, ADatagramOfUnknownAgeTakesItsOwnReplyAndNoOther) {
   Shared<Log> log;
   ForkedSubject subject([&] {
     const UniqueFd socket = bound_socket(SOCK_DGRAM, 7016);
-    ::raise(SIGSTOP);  // the first comes before anybody has looked at the socket
+    ::raise(SIGSTOP);  // the first request comes before the probe has seen the socket
     std::array<sockaddr_in, kRequests> peers{};
     char byte = 0;
     for (int count = 0; count < kRequests; ++count) {
@@ -1203,7 +1203,7 @@ TEST_F(Sockets, ADatagramOfUnknownAgeTakesItsOwnReplyAndNoOther) {
   CHECK(::send(client.get(), "x", 1, 0) == 1);
   ::kill(subject.pid(), SIGCONT);
   for (int count = 1; count < kRequests; ++count) {
-    sleep_ms(10);  // one at a time, so that the queue is empty before each
+    sleep_ms(10);  // so that the queue is empty before each request
     CHECK(::send(client.get(), "x", 1, 0) == 1);
   }
   subject.wait_done();
@@ -1212,7 +1212,7 @@ TEST_F(Sockets, ADatagramOfUnknownAgeTakesItsOwnReplyAndNoOther) {
   ASSERT_EQ(all_.reply_runtime->count(), kRequests - 1u);
   int64_t least = 0, most = 0;
   for (int count = 1; count < kRequests; ++count) {
-    // The read is noted just after the kernel's: it was at most the time of a system call earlier.
+    // The subject records each read just after the kernel does it, at most one system call later.
     least += at_least(log->reads[count], log->replies[count]);
     most += at_most(log->reads[count], log->replies[count]) + 10 * kNanosPerMilli;
   }
@@ -1248,7 +1248,7 @@ TEST_F(Sockets, ASubjectThatAsksGivesNoReplies) {
   }
   subject.wait_done();
   take();
-  EXPECT_EQ(all_.socket_wait->count(), 10u);  // its own data waits to be read all the same
+  EXPECT_EQ(all_.socket_wait->count(), 10u);  // what it receives still waits to be read
   EXPECT_EQ(all_.reply_runtime->count(), 0u);
 }
 
@@ -1281,8 +1281,8 @@ TEST_F(Sockets, ConnectionsThatWereThereBeforeAreAServers) {
   EXPECT_EQ(all_.socket_wait->count(), static_cast<uint64_t>(kRequests));
 }
 
-/// Conversations over TCP, judged by what the client saw: a request and its reply, and all parts of
-/// the subject's time, lie within it.
+/// Conversations over TCP, compared with the times that the client saw. A client's time from
+/// request to reply includes all parts of the subject's time.
 class TcpSockets : public Sockets {
  protected:
   /// Sends `request` and receives `reply_bytes`.
@@ -1307,7 +1307,7 @@ class TcpSockets : public Sockets {
     return static_cast<int64_t>(all_.reply_socket->sum() + all_.reply_cpu_queue->sum() +
                                 all_.reply_runtime->sum());
   }
-  /// Each reply took the subject `least_ns` at least.
+  /// REQUIRES: each reply took the subject at least `least_ns`.
   void expect_split(uint64_t replies, int64_t least_ns = 0) {
     take();
     ASSERT_TRUE(all_.reply_runtime);
@@ -1322,7 +1322,7 @@ class TcpSockets : public Sockets {
   int64_t client_saw_most_ns_ = 0;
 };
 
-/// A request and its reply of one byte each, `wait_ms` between the two.
+/// Reads a request of one byte, and sends its reply of one byte `wait_ms` later.
 void answer_once(int connection, int wait_ms) {
   char byte = 0;
   CHECK(::recv(connection, &byte, 1, 0) == 1);
@@ -1339,7 +1339,7 @@ UniqueFd accepted(const UniqueFd& listener) {
   return UniqueFd(::accept(listener.get(), nullptr, nullptr));
 }
 
-/// Waits until the peer's FIN is there, whether or not all data before it is read.
+/// Waits until the peer's FIN has arrived, even if data before it has not been read yet.
 void await_fin(int connection) {
   pollfd poll_fd{connection, POLLRDHUP, 0};
   while (::poll(&poll_fd, 1, -1) != 1) {
@@ -1360,7 +1360,7 @@ TEST_F(TcpSockets, ARequestThatIsReadTogetherWithTheClientsFinIsSplit) {
   start_server(subject);
   for (int count = 0; count < kConnections; ++count) {
     const UniqueFd client = connected_socket(SOCK_STREAM, 7070);
-    // Half of them in one segment, the FIN with the data.
+    // Half of them send the data and the FIN in one segment.
     const int corked = count % 2;
     ::setsockopt(client.get(), IPPROTO_TCP, TCP_CORK, &corked, sizeof(corked));
     char byte = 'x';
@@ -1435,8 +1435,8 @@ TEST_F(TcpSockets, AServerThatGreetsIsWaitedForFromWhenTheGreetingCame) {
   EXPECT_EQ(losses_.socket_left_censored, 0u);
 }
 
-/// Servers whose first send of a reply puts nothing on the wire, and which take 4 ms until they let
-/// it go: the reply left then, and not before.
+/// Servers whose first send of a reply puts nothing on the wire, and which let the reply go 4 ms
+/// later. The reply leaves only then.
 class HeldReplies : public TcpSockets {
  protected:
   static constexpr int kRequests = 12;
@@ -1525,7 +1525,7 @@ TEST_F(TcpSockets, AReplyWhoseHeadHasLeftEndsWithItsHead) {
   expect_split(kRequests);
 }
 
-/// A server that answers in two small pieces, and a client that delays its acknowledgements.
+/// The server answers in two small pieces, and the client delays its acknowledgements.
 class TwoPieces : public TcpSockets {
  protected:
   static constexpr int kRequests = 12;
@@ -1615,8 +1615,8 @@ TEST_F(TcpSockets, DataThatComesWithTheHandshakeWaitsFromThenOn) {
   expect_split(5, 4 * kNanosPerMilli);
 }
 
-/// TCP Fast Open: the SYN carries the request, and it may be accepted, read and answered before the
-/// handshake ends.
+/// TCP Fast Open: the SYN carries the request. The connection may be accepted, and the request read
+/// and answered, before the handshake ends.
 TEST_F(TcpSockets, DataOfTheSynWaitsFromThenOn) {
   constexpr int kConnections = 20;
   std::ofstream("/proc/sys/net/ipv4/tcp_fastopen") << 0x207;  // both sides, without cookies
@@ -1627,7 +1627,7 @@ TEST_F(TcpSockets, DataOfTheSynWaitsFromThenOn) {
     ::raise(SIGSTOP);
     for (int count = 0; count < kConnections; ++count) {
       const UniqueFd connection = accepted(listener);
-      if (count % 2 == 0) sleep_ms(4);  // until the handshake has ended
+      if (count % 2 == 0) sleep_ms(4);  // by then the handshake has ended
       answer_once(connection.get(), 4);
     }
   });
@@ -1709,7 +1709,7 @@ TEST_F(TcpSockets, ARequestReadInPiecesBeginsWithItsFirst) {
         sleep_ms(1);
       }
       CHECK(::send(connection.get(), bytes, 4, 0) == 4);
-      sleep_ms(5);  // nothing is unread, and so nothing waits
+      sleep_ms(5);  // nothing is unread, so nothing waits
     }
   });
   start_server(subject);
@@ -1733,7 +1733,7 @@ TEST_F(TcpSockets, AClientThatClosesItsSideAfterTheRequestGetsItsReplySplit) {
       while (got > 0);
       sleep_ms(3);
       CHECK(::send(connection.get(), bytes, 2, 0) == 2);
-      ::send(connection.get(), "bye", 3, MSG_NOSIGNAL);  // after the end of what was asked
+      ::send(connection.get(), "bye", 3, MSG_NOSIGNAL);  // belongs to no request
     }
   });
   start_server(subject);
@@ -1764,9 +1764,9 @@ TEST_F(TcpSockets, APipelinedRequestWaitsWhileTheOneBeforeItIsAnswered) {
   const UniqueFd client = connected_socket(SOCK_STREAM, 7045);
   for (int count = 0; count < kPairs; ++count) ask_on(client, "xy", 2);
   subject.wait_done();
-  client_saw_ns_ *= 2;  // of each pair the client saw both
+  client_saw_ns_ *= 2;  // the client saw both requests of a pair as one
   expect_split(2 * kPairs, 3 * kNanosPerMilli);
-  // The second of a pair lay there while the first was worked on.
+  // The second request of a pair was unread while the first one was answered.
   EXPECT_GE(all_.reply_socket->sum() + all_.reply_cpu_queue->sum(),
             static_cast<uint64_t>(kPairs * 3 * kNanosPerMilli));
 }
@@ -1900,7 +1900,7 @@ TEST_F(TcpSockets, ARequestReadBySpliceIsSeenToBeMissingAndSpoilsNoOther) {
   EXPECT_LE(static_cast<int64_t>(*all_.reply_socket->max()), client_saw_most_ns_);
 }
 
-/// One operation at a time, by the system calls themselves.
+/// An io_uring for one operation at a time, by plain system calls.
 class IoUring {
  public:
   IoUring() {
@@ -1914,7 +1914,7 @@ class IoUring {
         map(parameters_.sq_entries * sizeof(io_uring_sqe), IORING_OFF_SQES));
   }
   bool works() const { return static_cast<bool>(fd_); }
-  /// Its result. With `by_worker` a kernel thread of the ring does it.
+  /// Returns the result of an operation. With `by_worker`, a kernel thread of the ring runs it.
   int run(uint8_t operation, int fd, void* buffer, uint32_t bytes, bool by_worker) {
     uint32_t& tail = word(submission_, parameters_.sq_off.tail);
     const uint32_t place = tail & word(submission_, parameters_.sq_off.ring_mask);
@@ -1971,7 +1971,7 @@ TEST_F(TcpSockets, WhatIoUringsThreadsReadAndSendIsTheSubjects) {
     CHECK(connection);
     for (int count = 0; count < kRequests; ++count) {
       char byte = 0;
-      // Each of the four ways for the two operations.
+      // Uses all four combinations of ways for the two operations.
       CHECK(ring.run(IORING_OP_RECV, connection.get(), &byte, 1, count % 2 == 0) == 1);
       sleep_ms(2);
       CHECK(ring.run(IORING_OP_SEND, connection.get(), &byte, 1, count / 2 % 2 == 0) == 1);
@@ -1982,7 +1982,7 @@ TEST_F(TcpSockets, WhatIoUringsThreadsReadAndSendIsTheSubjects) {
   for (int count = 0; count < kRequests; ++count) ask_on(client, "x", 1);
   subject.wait_done();
   expect_split(kRequests, 2 * kNanosPerMilli);
-  // No system call named accept: not measured, and said.
+  // There is no system call that accepts, so the delay is not measured, and that is counted.
   EXPECT_EQ(all_.accept_delay->count(), 0u);
   EXPECT_EQ(losses_.socket_left_censored, 1u);
 }
@@ -1992,7 +1992,7 @@ UniqueFd mptcp_socket() {
   return UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, kMptcp));
 }
 
-/// As a listener that Go opens, with a client that speaks it too.
+/// Go opens its listeners like this. The client speaks MPTCP too.
 TEST_F(TcpSockets, AConnectionOfMptcpIsMeasuredLikeOneOfTcp) {
   if (!mptcp_socket()) GTEST_SKIP() << "this kernel has no MPTCP: " << std::strerror(errno);
   constexpr uint16_t kPort = 7051;
@@ -2036,10 +2036,10 @@ TEST_F(TcpSockets, AConnectionOfMptcpIsMeasuredLikeOneOfTcp) {
 
 TEST_F(TcpSockets, TurnsOfHandshakesAndMultiplexedExchangesAreCountedApart) {
   using namespace std::string_view_literals;
-  // What a client sends, and how its turn counts. The server answers each with one byte.
+  // What a client sends, and how the turn counts. The server answers each turn with one byte.
   struct Turn {
     std::string_view bytes;
-    std::optional<bool> is_reply;  // nullopt: in no number
+    std::optional<bool> is_reply;  // nullopt: is not counted
   };
   const std::vector<std::vector<Turn>> connections = {
       {{"\x16\3\1\0\5hello"sv, false},  // TLS 1.2: hello, key exchange, data
@@ -2053,7 +2053,7 @@ TEST_F(TcpSockets, TurnsOfHandshakesAndMultiplexedExchangesAreCountedApart) {
       {{"\x16\3\1\0\5hello"sv, false},  // TLS 1.3: data in one flight with finished
        {"\x14\3\3\0\1\1\x17\3\3\0\1f\x17\3\3\0\5GET /"sv, false},
        {"\x17\3\3\0\5GET /"sv, true},
-       {"\x15\3\3\0\2by"sv, {}}},  // an alert
+       {"\x15\3\3\0\2by"sv, {}}},  // a TLS alert
       {{"PRI * HTTP/2.0\r\n"sv, false}, {"any frame"sv, false}, {"any frame"sv, false}},
       {{"SSH-2.0-client\r\n"sv, false}, {"any packet"sv, false}},
       {{"GET / HTTP/1.1\r\n"sv, true}, {"\x16\3\1\0\5plain"sv, true}},
@@ -2080,7 +2080,7 @@ TEST_F(TcpSockets, TurnsOfHandshakesAndMultiplexedExchangesAreCountedApart) {
         message.msg_iov = &vector;
         message.msg_iovlen = 1;
         ssize_t got = 0;
-        switch (way++ % 4) {  // each of the usual calls
+        switch (way++ % 4) {  // uses each of the usual calls
           case 0: got = ::read(connection.get(), bytes.data(), bytes.size()); break;
           case 1: got = ::recv(connection.get(), bytes.data(), bytes.size(), 0); break;
           case 2: got = ::readv(connection.get(), &vector, 1); break;
@@ -2103,9 +2103,9 @@ TEST_F(TcpSockets, TurnsOfHandshakesAndMultiplexedExchangesAreCountedApart) {
   EXPECT_EQ(all_.replies_multiplexed, turns);
 }
 
-/// A server that speaks as one of mail does until STARTTLS, and its client, by the TLS library that
-/// Python has: each record's header is read by itself. Arguments: port, certificate, and whether
-/// TLS is 1.3. The client asks five times within TLS.
+/// A server that speaks like a mail server until STARTTLS, and its client. Both use Python's TLS
+/// library, which reads the header of each record by itself. Arguments: port, certificate, and
+/// whether TLS is 1.3. The client makes five requests within TLS.
 constexpr const char* kStartTlsServer = R"(
 import os, signal, socket, ssl, sys
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -2146,8 +2146,8 @@ TEST_F(TcpSockets, TlsThatBeginsAfterPlainTurnsIsToldFromReplies) {
       certificate + ".key -out " + certificate + " 2>/dev/null && cat " + certificate + ".key >>" +
       certificate;
   if (std::system(make.c_str()) != 0) GTEST_SKIP() << "needs python3 with ssl, and openssl";
-  // TLS 1.2 has two turns of a handshake. TLS 1.3 has the hello, the finished message that session
-  // tickets answer, and the first data, which they might.
+  // TLS 1.2 has two turns of the handshake. TLS 1.3 has three turns that are no replies: the hello,
+  // the finished message, which session tickets answer, and the first data, which they may answer.
   const struct {
     const char* is_13;
     uint64_t turns, replies;
@@ -2195,7 +2195,7 @@ TEST_F(TcpSockets, AWebSocketIsMultiplexedFromTheReplyThatOpensIt) {
       message.msg_iov = &vector;
       message.msg_iovlen = 1;
       ssize_t sent = 0;
-      switch (way) {  // each of the usual calls
+      switch (way) {  // uses each of the usual calls
         case 0: sent = ::write(connection.get(), kSwitch.data(), kSwitch.size()); break;
         case 1: sent = ::send(connection.get(), kSwitch.data(), kSwitch.size(), 0); break;
         case 2: sent = ::writev(connection.get(), &vector, 1); break;
@@ -2227,11 +2227,11 @@ TEST_F(TcpSockets, AHeadThatIsReadByteByByteTellsAsOneThatIsReadAtOnceDoes) {
     int turns = 2;
   } heads[] = {
       {"\x10\x0c\0\4MQTT\4\2\0\x3c\0\0"sv, true},
-      {"\x10\x8c\1\0\4MQTT\5\2\0\x3c"sv, true},  // of a length with two bytes
+      {"\x10\x8c\1\0\4MQTT\5\2\0\x3c"sv, true},  // its length takes two bytes
       {"\x10\x0e\0\6MQIsdp\3\2\0\x3c"sv, true},  // MQTT 3.1
       {"\x10\x8c\1\0\6MQIsdp\3\2"sv, true},
       {"PRI * HTTP/2.0\r\n"sv, true},
-      {"\x16\3\1\0\5hello"sv, true, 1},  // later records are read as libraries do
+      {"\x16\3\1\0\5hello"sv, true, 1},  // libraries do not read later records byte by byte
 
       {"GET / HTTP/1.1\r\n"sv, false},
       {"abc"sv, false},
@@ -2293,7 +2293,7 @@ TEST_F(TcpSockets, MultiplexedConnectionsThatWereThereBeforeAreKnownByAnyWholeMe
         for (int turn = 0; turn < kTurns; ++turn) {
           std::array<char, 64> bytes{};
           const size_t step = byte_by_byte ? 1 : messages[i].bytes.size();
-          // As libraries do: what comes together is read apart.
+          // Like libraries, reads in pieces what has arrived together.
           ssize_t there = 0;
           while (there < static_cast<ssize_t>(messages[i].bytes.size()))
             there = ::recv(connections[i].get(), bytes.data(), bytes.size(), MSG_PEEK);
@@ -2376,9 +2376,9 @@ void talk_to_oneself() {
   CHECK(::send(server.get(), "y", 1, 0) == 1 && ::recv(client.get(), &byte, 1, 0) == 1);
 }
 
-/// "accepts 1 replies 1 accept-calls 1 queue yes | reasons": what a process with these capabilities
-/// alone measures of such a subject, in a child that may throw the others away; with `drops_all`
-/// these too, once the probes are open.
+/// What a process with only these capabilities measures of such a subject, such as
+/// "accepts 1 replies 1 accept-calls 1 drops yes | reasons". It is a child, which can drop its
+/// other capabilities. With `drops_all` it also drops these when the probes are open.
 std::string measured_with(const std::vector<cap_value_t>& kept, const ProbeOptions& options,
                           bool drops_all = false) {
   return in_child([&] {
@@ -2399,7 +2399,7 @@ std::string measured_with(const std::vector<cap_value_t>& kept, const ProbeOptio
       subject.go();
       int stopped = 0;
       CHECK(::waitpid(subject.pid(), &stopped, WUNTRACED) == subject.pid());
-      // As a recording does: woken, not asked.
+      // Like a recording, handles events only when the descriptor is readable.
       pollfd event{(*probes)->event_fd(), POLLIN, 0};
       if (::poll(&event, 1, 1'000) == 1) (*probes)->handle_events();
       ::kill(subject.pid(), SIGCONT);
@@ -2464,7 +2464,7 @@ TEST_F(Sockets, DoctorTriesEachOnItself) {
   for (const RungReport& report : examine_probes()) reports[report.probe] = report;
   for (const char* probe : {"sockets", "accepts", "replies", "syscalls"}) {
     ASSERT_TRUE(reports.contains(probe)) << probe;
-    // The syscalls probe wants tracefs, which not every host mounts; then it says so.
+    // The syscalls probe needs tracefs, which not every host mounts. Then its reason says so.
     const std::string& reason = reports[probe].reason;
     EXPECT_TRUE(reports[probe].works || reason.find("there is no tracefs") != std::string::npos)
         << probe << ": " << reason;

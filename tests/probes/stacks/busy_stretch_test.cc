@@ -1,4 +1,4 @@
-// The logic of the BPF side: where a busy stretch begins and ends, and which are the longest.
+// The logic of the BPF programs: where a busy stretch begins and ends, and which are the longest.
 #include <algorithm>
 #include <random>
 #include <vector>
@@ -41,9 +41,9 @@ TEST(BusyStretch, WhoseBeginningOrEndWasHiddenIsNotKnown) {
   topspin_stretch_state state{};
   stretch_runs(&state, true, 100, 0);
   EXPECT_EQ(stretch_ends(&state, 200), 100u);
-  // It ran, and nobody saw it: the next thing seen is that it sleeps again.
+  // The thread ran without being seen: the next event is that it sleeps again.
   EXPECT_EQ(stretch_ends(&state, 900), 0u);
-  // It slept, and nobody saw it: the next thing seen is that it runs, as it seemed to do.
+  // The thread slept without being seen: the next event is that it runs, as it already seemed to.
   stretch_runs(&state, true, 1'000, 0);
   stretch_runs(&state, false, 5'000, 0);
   EXPECT_EQ(stretch_ends(&state, 5'100), 0u);
@@ -64,7 +64,8 @@ TEST(BusyStretch, TheLongestOfAnEpochAreAmongThoseThatAreShown) {
     std::ranges::sort(shown, std::greater());
     ASSERT_GE(shown.size(), TOPSPIN_STRETCHES_A_THREAD);
     for (size_t i = 0; i < TOPSPIN_STRETCHES_A_THREAD; ++i) ASSERT_EQ(shown[i], all[i]);
-    // Eight, and a few at the beginning: about 8 ln(2,000 / 8) more.
+    // The eight longest, and about 8 ln(2,000 / 8) = 44 that were among the longest when they
+    // ended.
     EXPECT_LT(shown.size(), 120u);
   }
 }

@@ -1,6 +1,6 @@
-// Where the subject slept and who woke it, and its longest busy stretches, against subjects that
-// sleep and work in functions of known names, wake another thread, and read their own clocks. Real
-// BPF; times are bounds that no load on the host can break: a sleep is never longer than its caller
+// Where the subject slept, who woke it, and its longest busy stretches. The subjects sleep and work
+// in functions with known names, wake another thread, and read their own clocks. Uses real BPF.
+// Times have bounds that no load on the host can break: a sleep is never longer than its caller
 // saw.
 #include <algorithm>
 #include <array>
@@ -22,8 +22,8 @@
 #include "tests/probes/probe_fixture.h"
 
 extern "C" {
-// The C library has no frame pointers, so the function that calls into it is in no stack, and its
-// caller is the first that is.
+// The C library has no frame pointers, so stacks lack the function that calls into it. The first
+// function that they show is that function's caller.
 __attribute__((noinline)) void topspin_test_call_libc(int64_t ns) {
   const timespec how_long{0, static_cast<long>(ns)};
   ::nanosleep(&how_long, nullptr);
@@ -134,7 +134,7 @@ TEST(SleepStacks, NameTheFunctionTheReasonAndTheWaker) {
   EXPECT_LE(waited_ns, static_cast<uint64_t>(clocks->waited_ns));
   EXPECT_GT(waited_ns, static_cast<uint64_t>(clocks->waited_ns / 2));
   EXPECT_GT(short_sleeps + naps, static_cast<uint64_t>(kShortNaps / 2));
-  // The scheduler's account of the same sleeps, which keeps no stack.
+  // The scheduler probe measures the same sleeps, without stacks.
   uint64_t off_cpu_ns = 0;
   for (const auto& sleeps : interval.scheduler->blocked_by)
     off_cpu_ns += sleeps ? sleeps->sum() : 0;
@@ -148,7 +148,7 @@ TEST(SleepStacks, NameTheFunctionTheReasonAndTheWaker) {
 constexpr int kBlocks = 6;
 constexpr int64_t kBlockNs = 80 * kNanosPerMilli;
 
-/// Six long stretches, and many short ones.
+/// Has kBlocks long stretches and many short ones.
 void block_now_and_then(std::array<int64_t, kBlocks>& began_ns) {
   for (int64_t& began : began_ns) {
     for (int i = 0; i < 20; ++i) topspin_test_nap(kNanosPerMilli);
@@ -186,7 +186,7 @@ TEST(BusyStretches, ComeOneByOneWithTheSamplesTakenInThem) {
     const BusyStretch& stretch = longest[i];
     SCOPED_TRACE(fmt::format("{}: {} us, {} us on a CPU, {} samples", i, stretch.length_ns / 1000,
                              stretch.cpu_ns / 1000, stretch.samples));
-    // It woke, and then read its clock.
+    // The thread woke before it read its clock.
     EXPECT_LE(stretch.began_ns, (*began_ns.operator->())[i]);
     EXPECT_GT(stretch.end_ns(), (*began_ns.operator->())[i] + kBlockNs);
     EXPECT_GE(stretch.cpu_ns, static_cast<uint64_t>(kBlockNs) * 99 / 100);
@@ -202,7 +202,7 @@ TEST(BusyStretches, ComeOneByOneWithTheSamplesTakenInThem) {
           in_block += of.samples;
       }
     }
-    // What runs in a signal or before the frame is made has no frame of it.
+    // Samples in a signal handler, or before the function has made its frame, do not show it.
     EXPECT_GE(in_block * 2, stretch.samples);
   }
 }

@@ -1,4 +1,4 @@
-// Which samples belong to which busy stretch.
+// Tests which samples belong to which busy stretch.
 #include "probes/stacks/stretch_samples.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// Symbol tables and code maps: what they find, and that hostile files do no harm.
+// Symbol tables and code maps find the right names, and hostile files do no harm.
 #include "probes/stacks/symbols.h"
 
 #include <cstring>
@@ -48,7 +48,7 @@ TEST(Kallsyms, keeps_code_only_and_is_empty_where_addresses_are_hidden) {
       "ffffffff81000000 T _text\nffffffff81000100 t do_work\nffffffff81000180 D data\n"
       "ffffffffc0001000 t handler\t[module]\nnonsense\n");
   EXPECT_EQ(table.find(0xffffffff81000150), "do_work");
-  EXPECT_EQ(table.find(0xffffffff81000190), "do_work");  // data is no end of code
+  EXPECT_EQ(table.find(0xffffffff81000190), "do_work");  // a data symbol does not end a function
   EXPECT_EQ(table.find(0xffffffffc0001004), "handler");
   EXPECT_TRUE(parse_kallsyms("0000000000000000 T _text\n0000000000000000 t b\n").empty());
 }
@@ -77,8 +77,8 @@ TEST(Elf, finds_this_programs_own_function) {
   EXPECT_EQ(elf->functions.find(*linked), "topspin_test_a_named_function");
 }
 
-/// Of a program with gigabytes of debug information, only the tables are read. The file here is
-/// this one with a hole of 8 GiB behind it.
+/// Only the tables are read of a program with gigabytes of debug information. Here it is this
+/// program, followed by a hole that makes the file 8 GiB large.
 TEST(Elf, of_any_size_costs_what_its_tables_do) {
   const std::vector<std::byte> whole = own_file();
   std::string path = (std::filesystem::temp_directory_path() / "topspin-elf-XXXXXX").string();

@@ -1,5 +1,6 @@
-// What the subject's system calls cost, against subjects that count their own calls and block for a
-// known time. Real BPF; counts are exact, times are bounds that no load on the host can break.
+// What the subject's system calls cost, compared with subjects that count their own calls and block
+// for a known time. Uses real BPF. Counts are exact; times have bounds that no load on the host can
+// break.
 #include <cerrno>
 #include <csignal>
 #include <ctime>
@@ -29,7 +30,7 @@ namespace {
 ProbeOptions with_syscalls(Rung rung) {
   ProbeOptions options;
   options.syscalls = true;
-  // Alone, so that what fails here is this probe's.
+  // The other probes are off as far as possible, so that a failure is this probe's.
   options.forced = {{"scheduler", Rung::kProc},
                     {"accepts", Rung::kNone},
                     {"replies", Rung::kNone},
@@ -45,7 +46,7 @@ const ProbeStatus& status_of(const Probes& probes, std::string_view name) {
   return kMissing;
 }
 
-/// Why the rung on tracepoints cannot be expected here.
+/// Why the rung on tracepoints cannot be expected here; nullopt if it must work.
 std::optional<std::string> no_tracepoints_reason() {
   struct ::stat info {};
   if (::stat("/proc/self/ns/pid", &info) != 0 || info.st_ino != 0xEFFFFFFC)
@@ -55,7 +56,7 @@ std::optional<std::string> no_tracepoints_reason() {
   return std::nullopt;
 }
 
-/// By the host, of all CPUs: the eighth number of /proc/stat's first line, in clock ticks.
+/// Steal time of all CPUs: the eighth number in the first line of /proc/stat, in clock ticks.
 int64_t stolen_ns() {
   std::ifstream file("/proc/stat");
   std::string word;
@@ -65,7 +66,7 @@ int64_t stolen_ns() {
   return ticks * (kNanosPerSecond / ::sysconf(_SC_CLK_TCK));
 }
 
-/// Watches a subject; `rows` keeps each kind of call as it stood last.
+/// Watches a subject. `rows_` has the last row of each kind of call.
 class Syscalls : public testing::TestWithParam<Rung> {
  protected:
   void SetUp() override {
@@ -122,7 +123,7 @@ TEST_P(Syscalls, CountsAcceptSendShutdownAndCloseExactly) {
       CHECK(server >= 0);
       for (int send = 0; send < kSendsEach; ++send) CHECK(::send(server, "x", 1, 0) == 1);
       CHECK(::shutdown(server, SHUT_RDWR) == 0);
-      CHECK(::shutdown(listener, 77) == -1);  // an error of known number
+      CHECK(::shutdown(listener, 77) == -1);  // one failing call per connection
       ::close(server);
       ::close(client);
     }
@@ -149,7 +150,7 @@ TEST_P(Syscalls, TellsBlockedFromWorking) {
   ForkedSubject subject([] {
     const timespec pause{0, kSleepNs};
     for (int count = 0; count < 3; ++count) ::nanosleep(&pause, nullptr);
-    // Work inside the kernel: random bytes by the MiB.
+    // Work inside the kernel: 16 MiB of random bytes.
     static char bytes[1 << 20];
     for (int count = 0; count < 16; ++count)
       CHECK(::syscall(SYS_getrandom, bytes, sizeof(bytes), 0) == sizeof(bytes));
@@ -164,13 +165,13 @@ TEST_P(Syscalls, TellsBlockedFromWorking) {
   EXPECT_EQ(sleeps.working_ns() + sleeps.blocked_ns, sleeps.latency.sum());
   const SyscallRow& work = rows_["getrandom"];
   ASSERT_GE(work.count, 16u);
-  // On a CPU but for the time that others had it: 16 MiB take more than 5 ms anywhere.
+  // 16 MiB of random bytes take more than 5 ms on any machine.
   EXPECT_GT(work.working_ns(), static_cast<uint64_t>(5 * kNanosPerMilli));
 }
 
 TEST_P(Syscalls, OfAPingPongAreCountedExactlyAndAreMostlyBlocked) {
-  // A partner keeps the subject's CPU busy: what the subject waits for it inside a call is blocked
-  // time too.
+  // The partner runs on the same CPU. While the subject waits for that CPU inside a call, it is
+  // blocked too.
   ForkedSubject subject([] {
     pin_to_cpu(0);
     ping_pong(2'000);
@@ -178,8 +179,8 @@ TEST_P(Syscalls, OfAPingPongAreCountedExactlyAndAreMostlyBlocked) {
   watch(process_tree(subject.pid()));
   subject.run();
   take();
-  // 2,000 round trips: the subject and its partner each read and write once in each.
-  EXPECT_EQ(count("write"), 2u * 2'000 + 1);  // and says that it is done
+  // In each of the 2,000 round trips, the subject and its partner both read and write once.
+  EXPECT_EQ(count("write"), 2u * 2'000 + 1);  // + 1: the subject reports that it is done
   const SyscallRow& reads = rows_["read"];
   EXPECT_GE(reads.count, 2u * 2'000);
   EXPECT_LE(reads.blocked_ns, reads.latency.sum());
@@ -208,8 +209,8 @@ TEST_P(Syscalls, FollowThreadsAndChildrenAndNobodyElse) {
   subject.run();
   take();
   EXPECT_EQ(count("getppid"), 73u);
-  EXPECT_EQ(count("fork") + count("clone") + count("clone3"), 2u);  // each returned once
-  // The subject was in read() when it was first watched: that call is in no number.
+  EXPECT_EQ(count("fork") + count("clone") + count("clone3"), 2u);  // the thread and the child
+  // The subject was in read() when it was first watched, so that call is not counted.
   EXPECT_EQ(losses_.syscalls_left_censored, 1u);
 }
 
@@ -286,8 +287,8 @@ TEST(SyscallRungs, SayTheSameOfOneWorkload) {
   ASSERT_TRUE(top.ok() && below.ok());
   const int64_t stolen_before_ns = stolen_ns();
   subject.run();
-  // What this machine takes for a call, the programs of both rungs and the switch included; and
-  // what a hypervisor took away between the one's stamp and the other's.
+  // How long a call takes on this machine, including the BPF programs of both rungs and the switch;
+  // and how much time a hypervisor took, which may be between the stamps of the two rungs.
   const double call_ns = static_cast<double>(*cpu_ns.operator->()) / (2 * kRounds);
   const auto away_ns = static_cast<double>(stolen_ns() - stolen_before_ns);
   std::map<std::string, SyscallRow> by_top, by_below;
@@ -298,7 +299,8 @@ TEST(SyscallRungs, SayTheSameOfOneWorkload) {
     const SyscallRow& other = by_below[name];
     EXPECT_EQ(other.count, row.count) << name;
     EXPECT_EQ(other.errors, row.errors) << name;
-    // The one's programs run inside the other's interval, at a call and at each switch in it.
+    // At each call and each switch, the programs of one rung run inside the time that the other one
+    // measures.
     const double slack = 2 * call_ns * static_cast<double>(row.count) + away_ns +
                          0.02 * static_cast<double>(row.latency.sum());
     EXPECT_NEAR(static_cast<double>(other.latency.sum()), static_cast<double>(row.latency.sum()),
