@@ -13,9 +13,15 @@ if(TOPSPIN_WERROR)
   target_compile_options(topspin_flags INTERFACE -Werror)
 endif()
 if(TOPSPIN_SANITIZE)
-  target_compile_options(topspin_flags INTERFACE -fsanitize=${TOPSPIN_SANITIZE} -fno-sanitize-recover=all)
   target_link_options(topspin_flags INTERFACE -fsanitize=${TOPSPIN_SANITIZE})
   target_compile_definitions(topspin_flags INTERFACE _GLIBCXX_ASSERTIONS)
+endif()
+# Sanitizers take most of the compiler's time, and half of the tests'. The preset dev has them only in the folders that decode
+# foreign bytes; elsewhere it has the standard library's assertions and the heap's checks. The other presets have them everywhere.
+option(TOPSPIN_SANITIZE_ALL "the sanitizers also check the folders that are COLD, and the tests" ON)
+add_library(topspin_sanitized INTERFACE)
+if(TOPSPIN_SANITIZE)
+  target_compile_options(topspin_sanitized INTERFACE -fsanitize=${TOPSPIN_SANITIZE} -fno-sanitize-recover=all)
 endif()
 # GCC 12 takes std::string's operator+ for overlapping copies (GCC bug 105651).
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
@@ -35,10 +41,13 @@ add_library(topspin_no_pointer_checks INTERFACE)
 if(TOPSPIN_SANITIZE MATCHES "undefined")
   target_compile_options(topspin_no_pointer_checks INTERFACE -fno-sanitize=null,alignment)
 endif()
-# Optimising under sanitizers takes half of the compiler's time. Tests, and the folders without a hot path, do without it.
+# Optimising takes half of the compiler's time. Tests, and the folders without a hot path, do without it.
 add_library(topspin_cold INTERFACE)
 if(TOPSPIN_SANITIZE AND CMAKE_BUILD_TYPE STREQUAL "Debug")
   target_compile_options(topspin_cold INTERFACE -O0)
+endif()
+if(TOPSPIN_SANITIZE_ALL)
+  target_link_libraries(topspin_cold INTERFACE topspin_sanitized)
 endif()
 # GCC spends a tenth of its time on collecting its garbage, often at a heap of 100 MB. With sanitizers it may grow to some 700 MB.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND TOPSPIN_SANITIZE)
@@ -67,12 +76,13 @@ endif()
 #                 [APART])
 # LINKS are the project's own libraries below this one: their headers may be included by its users.
 # FOREIGN libraries stay private: no header of ours may need them. HEADERS are precompiled beside the common ones.
-# COLD: it has no hot path, so the dev preset does not optimise it. APART: its files are compiled one by one.
+# COLD: it has no hot path and decodes no foreign bytes, so the dev preset neither optimises nor sanitizes it.
+# APART: its files are compiled one by one.
 function(topspin_library name)
   cmake_parse_arguments(ARG "NO_POINTER_CHECKS;COLD;APART" "" "SOURCES;LINKS;FOREIGN;HEADERS" ${ARGN})
   add_library(${name} STATIC ${ARG_SOURCES})
   target_link_libraries(${name} PUBLIC ${ARG_LINKS} PRIVATE topspin_flags fmt::fmt ${ARG_FOREIGN}
-                        $<$<BOOL:${ARG_NO_POINTER_CHECKS}>:topspin_no_pointer_checks> $<$<BOOL:${ARG_COLD}>:topspin_cold>)
+                        $<$<BOOL:${ARG_NO_POINTER_CHECKS}>:topspin_no_pointer_checks> $<IF:$<BOOL:${ARG_COLD}>,topspin_cold,topspin_sanitized>)
   target_precompile_headers(${name} PRIVATE ${topspin_common_headers} ${ARG_HEADERS})
   target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
   if(NOT ARG_APART)
