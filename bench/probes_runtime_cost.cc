@@ -42,9 +42,9 @@ void topspin_bench_end_stepped();
 #else
 #error "write a function that begins with an instruction which uprobes need not step over"
 #endif
-#define TOPSPIN_BENCH_FUNCTION(name, body)                                 \
-  asm(".text\n.globl " name "\n.type " name ",%function\n" name ":\n" body \
-      ".size " name ", .-" name "\n")
+#define TOPSPIN_BENCH_FUNCTION(name, body)                                               \
+  asm(".text\n.globl " name "\n.type " name ",%function\n" name ":\n" body ".size " name \
+      ", .-" name "\n")
 TOPSPIN_BENCH_FUNCTION("topspin_bench_begin", TOPSPIN_BENCH_BODY);
 TOPSPIN_BENCH_FUNCTION("topspin_bench_end", TOPSPIN_BENCH_BODY);
 TOPSPIN_BENCH_FUNCTION("topspin_bench_begin_stepped", TOPSPIN_BENCH_STEPPED);
