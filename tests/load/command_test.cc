@@ -352,7 +352,7 @@ class Subject {
 
 std::string subjects_directory() {
   const char* given = std::getenv("TOPSPIN_SUBJECTS");
-  return given != nullptr ? given : TOPSPIN_SOURCE_DIR "/../shared/subjects";
+  return given != nullptr ? given : TOPSPIN_SHARED_DIR "/subjects";
 }
 
 TEST(LoadCommand, ARealRuntimeAnswersEveryPingOverItsWholeLife) {
