@@ -3,6 +3,7 @@
 // connected socket. bench/flood_beside compares it with iperf3 and sockperf.
 //
 // Prints one line "name value unit" per number. Usage: load_bench [SECONDS], 10 by default.
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>

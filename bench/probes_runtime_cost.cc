@@ -30,21 +30,25 @@
 extern "C" {
 void topspin_bench_begin();
 void topspin_bench_end();
-[[gnu::noinline, gnu::used]] void topspin_bench_begin_stepped() { asm volatile("# begin"); }
-[[gnu::noinline, gnu::used]] void topspin_bench_end_stepped() { asm volatile("# end"); }
+void topspin_bench_begin_stepped();
+void topspin_bench_end_stepped();
 }
 #if defined(__x86_64__)
 #define TOPSPIN_BENCH_BODY "push %rbp\npop %rbp\nret\n"
+#define TOPSPIN_BENCH_STEPPED "xor %eax, %eax\nret\n"
 #elif defined(__aarch64__)
 #define TOPSPIN_BENCH_BODY "nop\nret\n"
+#define TOPSPIN_BENCH_STEPPED "mov x0, xzr\nret\n"
 #else
 #error "write a function that begins with an instruction which uprobes need not step over"
 #endif
-#define TOPSPIN_BENCH_FUNCTION(name)                                                     \
-  asm(".text\n.globl " name "\n.type " name ",%function\n" name ":\n" TOPSPIN_BENCH_BODY \
-      ".size " name ", .-" name "\n")
-TOPSPIN_BENCH_FUNCTION("topspin_bench_begin");
-TOPSPIN_BENCH_FUNCTION("topspin_bench_end");
+#define TOPSPIN_BENCH_FUNCTION(name, body)                                               \
+  asm(".text\n.globl " name "\n.type " name ",%function\n" name ":\n" body ".size " name \
+      ", .-" name "\n")
+TOPSPIN_BENCH_FUNCTION("topspin_bench_begin", TOPSPIN_BENCH_BODY);
+TOPSPIN_BENCH_FUNCTION("topspin_bench_end", TOPSPIN_BENCH_BODY);
+TOPSPIN_BENCH_FUNCTION("topspin_bench_begin_stepped", TOPSPIN_BENCH_STEPPED);
+TOPSPIN_BENCH_FUNCTION("topspin_bench_end_stepped", TOPSPIN_BENCH_STEPPED);
 
 namespace topspin {
 namespace {

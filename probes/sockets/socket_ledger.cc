@@ -183,10 +183,14 @@ SocketLedger::Reading SocketLedger::take(const std::optional<ListenCounts>& coun
     const uint64_t host_overflows = counts->overflows - counts_at_begin_->overflows;
     const uint64_t syn_drops =
         std::min(listen_drops_ - overflows, host_drops - std::min(host_overflows, host_drops));
-    interval.listen_overflows = overflows - std::min(overflows, overflows_told_);
-    interval.syn_drops = syn_drops - std::min(syn_drops, syn_drops_told_);
-    overflows_told_ = std::max(overflows_told_, overflows);
-    syn_drops_told_ = std::max(syn_drops_told_, syn_drops);
+    // A drop is reported once, as the kind that it first was: if another program's queue overflows
+    // later, the subject's drops of other kinds may have been overflows after all.
+    uint64_t untold = listen_drops_ - overflows_told_ - syn_drops_told_;
+    interval.listen_overflows = std::min(overflows - std::min(overflows, overflows_told_), untold);
+    untold -= *interval.listen_overflows;
+    interval.syn_drops = std::min(syn_drops - std::min(syn_drops, syn_drops_told_), untold);
+    overflows_told_ += *interval.listen_overflows;
+    syn_drops_told_ += *interval.syn_drops;
     interval.host_listen_overflows = counts->overflows - counts_before_->overflows;
     interval.host_listen_drops = counts->drops - counts_before_->drops;
     counts_before_ = counts;

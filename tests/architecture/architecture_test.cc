@@ -108,7 +108,7 @@ const std::map<std::string, Room> kRooms = {
 
 // Folders in which the includes between rooms, and between rooms and the files beside them, must
 // not form a cycle.
-const std::set<std::string> kFoldersWithRooms = {"probes", "tui"};
+const std::set<std::string> kFoldersWithoutCycles = {"probes", "tui"};
 
 // The only headers of a folder that other folders may include. A folder that is not listed has no
 // such restriction.
@@ -371,11 +371,11 @@ TEST(Architecture, NoRoomHoldsMoreThanAboutFifteenFiles) {
   }
 }
 
-/// The place of a file in a folder of kFoldersWithRooms: its sub-folder, or its own name without
-/// the extension. Empty if it is in no such folder.
+/// The place of a file in a folder of kFoldersWithoutCycles: its sub-folder, or its own name
+/// without the extension. Empty if it is in no such folder.
 std::string room_of(const std::string& path) {
   const std::string folder = folder_of(path);
-  if (!kFoldersWithRooms.contains(folder)) return {};
+  if (!kFoldersWithoutCycles.contains(folder)) return {};
   const size_t begin = folder.size() + 1;
   const size_t slash = path.find('/', begin);
   return path.substr(0, slash != std::string::npos ? slash : path.find('.', begin));

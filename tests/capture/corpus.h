@@ -14,7 +14,7 @@ namespace topspin::test {
 inline std::filesystem::path corpus_dir() {
   const char* named = std::getenv("TOPSPIN_CORPUS");
   return named != nullptr ? std::filesystem::path(named)
-                          : std::filesystem::path(TOPSPIN_SOURCE_DIR) / "../shared/corpus";
+                          : std::filesystem::path(TOPSPIN_SHARED_DIR) / "corpus";
 }
 
 struct CorpusRow {

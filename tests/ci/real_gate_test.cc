@@ -3,8 +3,7 @@
 // judged, the test is skipped with the gate's reason. The script that CI jobs use is tested on a
 // toy repository with a slow commit.
 //
-// One comparison and two short jobs always run. Tests that take minutes of a quiet machine need
-// TOPSPIN_SLOW_TESTS=1.
+// Two short jobs always run. The others take minutes of a quiet machine, and run every night.
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
@@ -20,6 +19,7 @@
 #include "ci/statistics/random.h"
 #include "core/base/unique_fd.h"
 #include "store/run_store.h"
+#include "tests/support/every_night.h"
 #include "tests/support/privileges.h"
 #include "tests/support/process.h"
 #include "tests/support/temp_dir.h"
@@ -84,25 +84,22 @@ class RealGate : public testing::Test {
 
 constexpr int64_t kRounds = 200'000;
 
-#define TOPSPIN_NEEDS_A_QUIET_MACHINE()             \
-  if (std::getenv("TOPSPIN_SLOW_TESTS") == nullptr) \
-  GTEST_SKIP() << "takes minutes of a quiet machine: set TOPSPIN_SLOW_TESTS=1"
-
 TEST_F(RealGate, TenPercentMoreWorkNeverPasses) {
+  TOPSPIN_ONLY_EVERY_NIGHT();
   const Json json = gate(kRounds, kRounds * 11 / 10, 900);
   EXPECT_NE(json["verdict"], "pass") << json.dump(2);
   TOPSPIN_SKIP_IF_NOT_JUDGED(json);
 }
 
 TEST_F(RealGate, TenPercentMoreWorkNeverPassesInLongerRuns) {
-  TOPSPIN_NEEDS_A_QUIET_MACHINE();
+  TOPSPIN_ONLY_EVERY_NIGHT();
   const Json json = gate(kRounds, kRounds * 11 / 10, 1500);
   EXPECT_NE(json["verdict"], "pass") << json.dump(2);
   TOPSPIN_SKIP_IF_NOT_JUDGED(json);
 }
 
 TEST_F(RealGate, TheSubjectAgainstItselfNeverFails) {
-  TOPSPIN_NEEDS_A_QUIET_MACHINE();
+  TOPSPIN_ONLY_EVERY_NIGHT();
   const Json json = gate(kRounds, kRounds, 1500);
   EXPECT_NE(json["verdict"], "fail") << json.dump(2);
   TOPSPIN_SKIP_IF_NOT_JUDGED(json);
@@ -147,7 +144,7 @@ class RealCosts : public RealGate {
 };
 
 TEST_F(RealCosts, NameTheFunctionThatTookLongerAndNothingInRunsOfTheSame) {
-  TOPSPIN_NEEDS_A_QUIET_MACHINE();
+  TOPSPIN_ONLY_EVERY_NIGHT();
   record(kRounds, kRounds * 3 / 2);
   const Outcome compare =
       topspin({"compare", "side=a", "side=b", "--db", db(), "--format", "json"});
@@ -260,7 +257,7 @@ TEST_F(ActedJob, WithoutBpfItFallsBackAndSaysSo) {
 }
 
 TEST_F(ActedJob, ASlowCommitNeverPasses) {
-  TOPSPIN_NEEDS_A_QUIET_MACHINE();
+  TOPSPIN_ONLY_EVERY_NIGHT();
   act({}, "10");
   TOPSPIN_SKIP_IF_NOT_JUDGED(json_);
 }

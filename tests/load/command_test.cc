@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -50,7 +51,7 @@ Outcome run_load_program(std::vector<std::string> arguments, int signal_after_ms
   arguments.insert(arguments.begin(), {TOPSPIN_LOAD_PROGRAM, "load"});
   int out[2];
   EXPECT_EQ(pipe(out), 0);
-  UniqueFd err(fileno(std::tmpfile()));
+  UniqueFd err(::memfd_create("stderr", MFD_CLOEXEC));
   const pid_t pid = fork();
   if (pid == 0) {
     dup2(out[1], STDOUT_FILENO);
@@ -351,7 +352,7 @@ class Subject {
 
 std::string subjects_directory() {
   const char* given = std::getenv("TOPSPIN_SUBJECTS");
-  return given != nullptr ? given : TOPSPIN_SOURCE_DIR "/../shared/subjects";
+  return given != nullptr ? given : TOPSPIN_SHARED_DIR "/subjects";
 }
 
 TEST(LoadCommand, ARealRuntimeAnswersEveryPingOverItsWholeLife) {

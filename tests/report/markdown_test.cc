@@ -6,6 +6,7 @@
 #include "report/markdown/markdown_report.h"
 #include "report/text/text_report.h"
 #include "tests/report/report_testing.h"
+#include "tests/support/every_night.h"
 
 namespace topspin::test {
 namespace {
@@ -90,7 +91,8 @@ TEST(Markdown, DropsTheLeastImportantAndSaysSo) {
   const std::string whole = markdown_report(page, kStepSummaryBytes);
   EXPECT_LE(whole.size(), kCommentBytes);
   size_t last = whole.size() + 1;
-  for (size_t limit = whole.size() + 100; limit >= kLeastMarkdownBytes; limit -= 250) {
+  const auto step = static_cast<size_t>(test::repeats(1150, 250));
+  for (size_t limit = whole.size() + 100; limit >= kLeastMarkdownBytes; limit -= step) {
     const std::string text = markdown_report(page, limit);
     EXPECT_LE(text.size(), limit);
     EXPECT_LE(text.size(), last);

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "store_testing.h"
+#include "tests/support/every_night.h"
 
 namespace topspin {
 namespace {
@@ -59,10 +60,10 @@ uintmax_t stored_bytes(uint64_t ticks) {
 }
 
 /// Every half minute takes as much as the second one, so one minute shows what ten minutes will
-/// take. With TOPSPIN_SLOW_TESTS=1 all ten are stored.
+/// take. Every night all ten are stored.
 TEST(Size, TenMinutesOf15000LiveFlowsStayUnder50MB) {
   uintmax_t bytes = 0;
-  if (std::getenv("TOPSPIN_SLOW_TESTS") != nullptr) {
+  if (test::every_night()) {
     bytes = stored_bytes(600);
   } else {
     const uintmax_t half = stored_bytes(30), minute = stored_bytes(60);

@@ -133,6 +133,7 @@ inline Outcome run(std::vector<std::string> arguments,
   return Process(std::move(arguments), before_exec).finish();
 }
 
+#ifdef TOPSPIN_BINARY_DIR  // of tests that RUN it
 /// The binary under test, from the build tree of the tests.
 inline std::string topspin_binary() { return std::string(TOPSPIN_BINARY_DIR) + "/topspin"; }
 
@@ -141,5 +142,6 @@ inline Outcome topspin(std::vector<std::string> arguments,
   arguments.insert(arguments.begin(), topspin_binary());
   return run(std::move(arguments), before_exec);
 }
+#endif
 
 }  // namespace topspin::test

@@ -9,7 +9,7 @@ namespace topspin::test {
 
 inline std::string series_directory() {
   const char* named = std::getenv("TOPSPIN_SERIES");
-  return named != nullptr ? named : std::string(TOPSPIN_SOURCE_DIR) + "/../shared/series";
+  return named != nullptr ? named : std::string(TOPSPIN_SHARED_DIR) + "/series";
 }
 
 }  // namespace topspin::test

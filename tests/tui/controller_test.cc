@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "core/tick/numbers.h"
+#include "tests/support/every_night.h"
 #include "tests/tui/synthetic.h"
 #include "tui/screens/screens.h"
 #include "tui/views.h"
@@ -231,7 +232,7 @@ TEST(Keys, NoKeyChangesTheCounts) {
   };
   const std::string expected = head();
   uint64_t random = 7;
-  for (int i = 0; i < 2000; ++i) {
+  for (int i = 0; i < test::repeats(500, 2000); ++i) {
     random = Synthetic::mix(random + 1);
     const auto bindings = key_bindings();
     const KeyBinding& binding = bindings[random % bindings.size()];
@@ -428,7 +429,7 @@ TEST(Controller, SurvivesAnything) {
   for (const uint64_t flows : {0u, 1u, 57u}) {
     Model model = flows == 0 ? Model() : Synthetic{.flows = flows, .hostile = true}.model(35);
     ViewState state = initial_view_state(model);
-    for (int i = 0; i < 3000; ++i) {
+    for (int i = 0; i < test::repeats(750, 3000); ++i) {
       random = Synthetic::mix(random + 1);
       const Size size{static_cast<int>(random % 140), static_cast<int>((random >> 20) % 50)};
       const auto bindings = key_bindings();

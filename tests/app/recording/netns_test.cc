@@ -28,7 +28,8 @@ class OtherNamespace : public testing::Test {
     if (topspin_netns_tool_missing()) GTEST_SKIP() << "needs unshare, ip and python3";
   }
   static bool topspin_netns_tool_missing() {
-    return std::system("command -v unshare ip python3 >/dev/null 2>&1") != 0;
+    return std::system(
+               "for t in unshare ip python3; do command -v $t || exit 1; done >/dev/null") != 0;
   }
   std::string db() const { return dir_.file("t.db"); }
   TempDir dir_;
@@ -134,7 +135,7 @@ class LossyRoute : public OtherNamespace {
   void SetUp() override {
     OtherNamespace::SetUp();
     if (IsSkipped()) return;
-    if (std::system("command -v nft ethtool >/dev/null 2>&1") != 0)
+    if (std::system("for t in nft ethtool; do command -v $t || exit 1; done >/dev/null") != 0)
       GTEST_SKIP() << "needs nft and ethtool";
     const std::string tag = "topspin-" + std::to_string(::getpid()) + "-";
     a_ = tag + "a";

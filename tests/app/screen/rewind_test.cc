@@ -13,6 +13,7 @@
 
 #include "app/screen/recorded_run.h"
 #include "tests/store/store_testing.h"
+#include "tests/support/every_night.h"
 #include "tests/tui/synthetic.h"
 #include "tui/plain.h"
 #include "tui/screens/screens.h"
@@ -104,12 +105,16 @@ TEST(Rewind, ShowsTheSameAfterForwardBackForwardAsAStraightWalk) {
   const Recorded recorded = must(recorded_run(store, must(store->find_run(id))));
   ASSERT_EQ(recorded.ticks, kTicks);
 
+  // Most of the time goes into drawing. By day every fifth tick is drawn.
+  const auto is_looked_at = [](size_t tick) {
+    return tick % static_cast<size_t>(test::repeats(5, 1)) == 0;
+  };
   std::vector<std::string> straight(kTicks + 1);
   size_t most_flows = 0, fewest_flows = SIZE_MAX;
   Walk walk(recorded.read, recorded.scene);
   while (walk.position() < kTicks) {
     walk.step_on();
-    straight[walk.position()] = all_screens(walk.model());
+    if (is_looked_at(walk.position())) straight[walk.position()] = all_screens(walk.model());
     most_flows = std::max(most_flows, walk.model().flows().size());
     fewest_flows = std::min(fewest_flows, walk.model().flows().size());
   }
@@ -118,10 +123,12 @@ TEST(Rewind, ShowsTheSameAfterForwardBackForwardAsAStraightWalk) {
 
   for (size_t at = kTicks - 1; at >= 1; --at) {
     walk.jump(at);
+    if (!is_looked_at(at)) continue;
     ASSERT_EQ(all_screens(walk.model()), straight[at]) << "back at " << at;
   }
   while (walk.position() < kTicks) {
     walk.step_on();
+    if (!is_looked_at(walk.position())) continue;
     ASSERT_EQ(all_screens(walk.model()), straight[walk.position()])
         << "again at " << walk.position();
   }

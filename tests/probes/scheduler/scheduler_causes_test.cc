@@ -30,6 +30,7 @@
 #include "probes/proc/proc_reader.h"
 #include "tests/probes/forked_subject.h"
 #include "tests/probes/probe_fixture.h"
+#include "tests/support/every_night.h"
 #include "tests/support/privileges.h"
 
 namespace topspin {
@@ -649,10 +650,10 @@ TEST_P(CausesOnRung, fourteen_thousand_threads_have_a_row_and_distributions_each
   EXPECT_GE(waits, waits_of_rows);
 }
 
-TEST_P(CausesOnRung, a_hundred_thousand_short_processes_are_all_in_the_sums) {
-  constexpr int kProcesses = 100'000;
+TEST_P(CausesOnRung, short_processes_by_the_thousand_are_all_in_the_sums) {
+  const int processes = test::repeats(20'000, 100'000);
   ForkedSubject subject([&] {
-    for (int count = 0; count < kProcesses; ++count) one_short_process();
+    for (int count = 0; count < processes; ++count) one_short_process();
   });
   ProbeOptions options = on_rung(GetParam());
   options.max_threads = 1'000;  // limits the rows, not the sums
@@ -661,8 +662,8 @@ TEST_P(CausesOnRung, a_hundred_thousand_short_processes_are_all_in_the_sums) {
   sleep_ns(20 * kMilli);
   const ProbeInterval interval = probes->take_interval();
   const SchedulerInterval& seen = *interval.scheduler;
-  EXPECT_GE(seen.on_cpu->count(), static_cast<uint64_t>(kProcesses));
-  EXPECT_GE(seen.run_queue_latency->count(), static_cast<uint64_t>(kProcesses));
+  EXPECT_GE(seen.on_cpu->count(), static_cast<uint64_t>(processes));
+  EXPECT_GE(seen.run_queue_latency->count(), static_cast<uint64_t>(processes));
   EXPECT_EQ(interval.losses.scheduler_map_full, 0u);
   // Each process has a row or is counted: because its last row found no room in the ring, which was
   // not read meanwhile, or because it was beyond a limit.
@@ -672,9 +673,9 @@ TEST_P(CausesOnRung, a_hundred_thousand_short_processes_are_all_in_the_sums) {
   };
   uint64_t rows = told_of(interval);
   for (ProbeInterval later = probes->take_interval();
-       !later.changed_threads.empty() && rows < 2u * kProcesses; later = probes->take_interval())
+       !later.changed_threads.empty() && rows < 2u * processes; later = probes->take_interval())
     rows += told_of(later);
-  EXPECT_GE(rows, static_cast<uint64_t>(kProcesses + 1));
+  EXPECT_GE(rows, static_cast<uint64_t>(processes + 1));
   // The kernel's sum leaves out some microseconds per wait, and most of these waits are that short.
   const SchedulerSelfTest test = *probes->self_test();
   expect_close(test.histogram_sum_ns, test.run_delay_ns, 0.01,

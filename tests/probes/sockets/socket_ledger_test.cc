@@ -134,10 +134,15 @@ TEST(SocketLedger, RefusalsAreOverflowsAsFarAsTheNamespaceHadThem) {
   EXPECT_EQ(interval.syn_drops, 4u);
   EXPECT_EQ(interval.host_listen_overflows, 6u);
   EXPECT_EQ(interval.host_listen_drops, 12u);
-  // Another program's socket overflowed, not the subject's.
+  // Another program's socket overflowed, not the subject's: nothing is reported again.
   interval = ledger.take(ListenCounts{150, 260}).interval;
-  EXPECT_EQ(*interval.listen_overflows + *interval.syn_drops, 4u);  // reported again, as overflows
+  EXPECT_EQ(interval.listen_overflows, 0u);
+  EXPECT_EQ(interval.syn_drops, 0u);
   EXPECT_EQ(interval.host_listen_overflows, 44u);
+  // What the subject drops next is.
+  ledger.update({queue(1, kProtocolTcp, 12)});
+  interval = ledger.take(ListenCounts{152, 262}).interval;
+  EXPECT_EQ(*interval.listen_overflows + *interval.syn_drops, 2u);
 }
 
 TEST(SocketLedger, PacketsThatASocketDropsAreNoRefusalsUnlessTheNamespaceCountsThem) {
