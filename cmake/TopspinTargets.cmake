@@ -16,9 +16,9 @@ if(TOPSPIN_SANITIZE)
   target_link_options(topspin_flags INTERFACE -fsanitize=${TOPSPIN_SANITIZE})
   target_compile_definitions(topspin_flags INTERFACE _GLIBCXX_ASSERTIONS)
 endif()
-# Sanitizers take most of the compiler's time, and half of the tests'. The preset dev has them only in the folders that decode
-# foreign bytes; elsewhere it has the standard library's assertions and the heap's checks. The other presets have them everywhere.
-option(TOPSPIN_SANITIZE_ALL "the sanitizers also check the folders that are COLD, and the tests" ON)
+# Code takes twice as long under sanitizers. The preset dev has them only in the folders that decode foreign bytes; elsewhere it has
+# the standard library's assertions and the heap's checks. The other presets have them everywhere.
+option(TOPSPIN_SANITIZE_ALL "the sanitizers also check the folders that are TRUSTED, and the tests" ON)
 add_library(topspin_sanitized INTERFACE)
 if(TOPSPIN_SANITIZE)
   target_compile_options(topspin_sanitized INTERFACE -fsanitize=${TOPSPIN_SANITIZE} -fno-sanitize-recover=all)
@@ -41,13 +41,14 @@ add_library(topspin_no_pointer_checks INTERFACE)
 if(TOPSPIN_SANITIZE MATCHES "undefined")
   target_compile_options(topspin_no_pointer_checks INTERFACE -fno-sanitize=null,alignment)
 endif()
-# Optimising takes half of the compiler's time. Tests, and the folders without a hot path, do without it.
+add_library(topspin_trusted INTERFACE)
+if(TOPSPIN_SANITIZE_ALL)
+  target_link_libraries(topspin_trusted INTERFACE topspin_sanitized)
+endif()
+# Optimising takes more than half of the compiler's time. Tests, and the folders without a hot path, do without it.
 add_library(topspin_cold INTERFACE)
 if(TOPSPIN_SANITIZE AND CMAKE_BUILD_TYPE STREQUAL "Debug")
   target_compile_options(topspin_cold INTERFACE -O0)
-endif()
-if(TOPSPIN_SANITIZE_ALL)
-  target_link_libraries(topspin_cold INTERFACE topspin_sanitized)
 endif()
 # GCC spends a tenth of its time on collecting its garbage, often at a heap of 100 MB. With sanitizers it may grow to some 700 MB.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND TOPSPIN_SANITIZE)
@@ -73,16 +74,19 @@ if(NOT TOPSPIN_SANITIZE AND NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
 endif()
 
 # topspin_library(NAME SOURCES... [LINKS topspin_x...] [FOREIGN targets...] [HEADERS <header>...] [NO_POINTER_CHECKS] [COLD]
-#                 [APART])
+#                 [TRUSTED] [APART])
 # LINKS are the project's own libraries below this one: their headers may be included by its users.
 # FOREIGN libraries stay private: no header of ours may need them. HEADERS are precompiled beside the common ones.
-# COLD: it has no hot path and decodes no foreign bytes, so the dev preset neither optimises nor sanitizes it.
+# COLD: it has no hot path, so the dev preset does not optimise it. TRUSTED: it decodes no foreign bytes, so that preset does not
+# sanitize it.
 # APART: its files are compiled one by one.
 function(topspin_library name)
-  cmake_parse_arguments(ARG "NO_POINTER_CHECKS;COLD;APART" "" "SOURCES;LINKS;FOREIGN;HEADERS" ${ARGN})
+  cmake_parse_arguments(ARG "NO_POINTER_CHECKS;COLD;TRUSTED;APART" "" "SOURCES;LINKS;FOREIGN;HEADERS" ${ARGN})
   add_library(${name} STATIC ${ARG_SOURCES})
-  target_link_libraries(${name} PUBLIC ${ARG_LINKS} PRIVATE topspin_flags fmt::fmt ${ARG_FOREIGN}
-                        $<$<BOOL:${ARG_NO_POINTER_CHECKS}>:topspin_no_pointer_checks> $<IF:$<BOOL:${ARG_COLD}>,topspin_cold,topspin_sanitized>)
+  target_link_libraries(${name} PUBLIC ${ARG_LINKS} PRIVATE topspin_flags
+                        $<IF:$<BOOL:${ARG_TRUSTED}>,topspin_trusted,topspin_sanitized>
+                        $<$<BOOL:${ARG_NO_POINTER_CHECKS}>:topspin_no_pointer_checks> $<$<BOOL:${ARG_COLD}>:topspin_cold>
+                        fmt::fmt ${ARG_FOREIGN})
   target_precompile_headers(${name} PRIVATE ${topspin_common_headers} ${ARG_HEADERS})
   target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
   if(NOT ARG_APART)
@@ -110,14 +114,14 @@ function(topspin_test name)
   if(NOT TARGET topspin_test_headers) # compiled once for all test programs
     file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/test_headers.cc CONTENT "")
     add_library(topspin_test_headers OBJECT ${CMAKE_BINARY_DIR}/test_headers.cc)
-    target_link_libraries(topspin_test_headers PRIVATE topspin_flags topspin_no_pointer_checks topspin_cold fmt::fmt
+    target_link_libraries(topspin_test_headers PRIVATE topspin_flags topspin_trusted topspin_no_pointer_checks topspin_cold fmt::fmt
                           GTest::gtest GTest::gmock)
     target_precompile_headers(topspin_test_headers PRIVATE ${topspin_common_headers} <gtest/gtest.h> <gmock/gmock.h>)
   endif()
   add_executable(${name} ${ARG_SOURCES})
   target_precompile_headers(${name} REUSE_FROM topspin_test_headers)
   topspin_join_files(${name})
-  target_link_libraries(${name} PRIVATE topspin_flags topspin_no_pointer_checks topspin_cold ${ARG_LINKS} fmt::fmt
+  target_link_libraries(${name} PRIVATE topspin_flags topspin_trusted topspin_no_pointer_checks topspin_cold ${ARG_LINKS} fmt::fmt
                         GTest::gtest GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE TOPSPIN_SHARED_DIR="${CMAKE_SOURCE_DIR}/../shared" ${ARG_DEFINITIONS})
   set(needs $<TARGET_FILE:${name}>)

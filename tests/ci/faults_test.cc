@@ -19,7 +19,7 @@ class PlantedFaults : public testing::TestWithParam<const char*> {
 };
 
 TEST_P(PlantedFaults, are_found_first_and_not_in_the_twin) {
-  if (GetParam() != "delayed_ack") TOPSPIN_ONLY_EVERY_NIGHT();
+  if (std::string_view(GetParam()) != "delayed_ack") TOPSPIN_ONLY_EVERY_NIGHT();
   if (run({"python3", "-c", "import tomllib"}).exit_code != 0)
     TOPSPIN_SKIP("needs Python 3.11 or newer");
   const Outcome judged = run({"python3", std::string(TOPSPIN_SOURCE_DIR) + "/bench/faults/run",
