@@ -153,7 +153,8 @@ int compare_threads(const char* path, int threads, int rounds) {
 
 int main(int argc, char** argv) {
   if (argc < 2) {
-    fmt::print(stderr, "usage: capture_read FILE [--threads N] [--rounds N] [--empty | --tracker [N]]\n");
+    fmt::print(stderr,
+               "usage: capture_read FILE [--threads N] [--rounds N] [--empty | --tracker [N]]\n");
     return 2;
   }
   if (argc == 3 && std::strcmp(argv[2], "--empty") == 0) {
