@@ -94,16 +94,19 @@ function(topspin_library name)
   endif()
 endfunction()
 
-# topspin_test(NAME SOURCES... [LINKS...] [RUNS targets...] [READS folders...] [LABELS...] [LOCK name] [TIMEOUT seconds])
+# topspin_test(NAME SOURCES... [LINKS...] [RUNS targets...] [READS folders...] [SHARED folder] [LABELS...] [LOCK name]
+#              [TIMEOUT seconds])
 # A GoogleTest program. Every TEST becomes a ctest of its own; GTEST_SKIP becomes a counted skip.
-# RUNS: programs of this build that it starts; they are built first, and it has TOPSPIN_BINARY_DIR. READS: folders and files of the
-# sources that it reads while it runs; it has TOPSPIN_SOURCE_DIR. A test that passed is left out by ./test until one of them changes.
+# RUNS: programs of this build that it starts; they are built first, and it has TOPSPIN_BINARY_DIR.
+# READS: folders and files of the sources that it reads while it runs; it has TOPSPIN_SOURCE_DIR.
+# SHARED: the folder of ../shared that it reads; it has TOPSPIN_SHARED_DIR.
+# ./test leaves out a test that passed until one of these changes (tests/unchanged).
 # TIMEOUT (300) ends one that hangs: several times what it takes on a machine that is ten times overloaded.
 # Tests with the same LOCK do not run beside each other; other tests may. The locks:
 #   cpu: they compare CPU times;  lo: they watch loopback;  plans: they start subjects and loads;
 #   alone: they measure what the scheduler does or need a quiet machine, and no other test runs beside them.
 function(topspin_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT;LOCK" "SOURCES;LINKS;LABELS;DEFINITIONS;RUNS;READS" ${ARGN})
+  cmake_parse_arguments(ARG "" "TIMEOUT;LOCK;SHARED" "SOURCES;LINKS;LABELS;DEFINITIONS;RUNS;READS" ${ARGN})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
@@ -123,8 +126,12 @@ function(topspin_test name)
   topspin_join_files(${name})
   target_link_libraries(${name} PRIVATE topspin_flags topspin_trusted topspin_no_pointer_checks topspin_cold ${ARG_LINKS} fmt::fmt
                         GTest::gtest GTest::gmock GTest::gtest_main)
-  target_compile_definitions(${name} PRIVATE TOPSPIN_SHARED_DIR="${CMAKE_SOURCE_DIR}/../shared" ${ARG_DEFINITIONS})
+  target_compile_definitions(${name} PRIVATE ${ARG_DEFINITIONS})
   set(needs $<TARGET_FILE:${name}>)
+  if(ARG_SHARED)
+    target_compile_definitions(${name} PRIVATE TOPSPIN_SHARED_DIR="${CMAKE_SOURCE_DIR}/../shared")
+    string(APPEND needs "|${CMAKE_SOURCE_DIR}/../shared/${ARG_SHARED}")
+  endif()
   if(ARG_RUNS)
     add_dependencies(${name} ${ARG_RUNS})
     target_compile_definitions(${name} PRIVATE TOPSPIN_BINARY_DIR="${CMAKE_BINARY_DIR}")

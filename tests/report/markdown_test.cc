@@ -91,7 +91,7 @@ TEST(Markdown, DropsTheLeastImportantAndSaysSo) {
   const std::string whole = markdown_report(page, kStepSummaryBytes);
   EXPECT_LE(whole.size(), kCommentBytes);
   size_t last = whole.size() + 1;
-  const auto step = static_cast<size_t>(test::repeats(1150, 250));
+  const auto step = static_cast<size_t>(test::repeats(1000, 250));
   for (size_t limit = whole.size() + 100; limit >= kLeastMarkdownBytes; limit -= step) {
     const std::string text = markdown_report(page, limit);
     EXPECT_LE(text.size(), limit);

@@ -105,9 +105,9 @@ TEST(Rewind, ShowsTheSameAfterForwardBackForwardAsAStraightWalk) {
   const Recorded recorded = must(recorded_run(store, must(store->find_run(id))));
   ASSERT_EQ(recorded.ticks, kTicks);
 
-  // Most of the time goes into drawing. By day every fifth tick is drawn.
+  // Most of the time goes into drawing. By day every seventh tick is drawn.
   const auto is_looked_at = [](size_t tick) {
-    return tick % static_cast<size_t>(test::repeats(5, 1)) == 0;
+    return tick % static_cast<size_t>(test::repeats(7, 1)) == 0;
   };
   std::vector<std::string> straight(kTicks + 1);
   size_t most_flows = 0, fewest_flows = SIZE_MAX;

@@ -651,7 +651,7 @@ TEST_P(CausesOnRung, fourteen_thousand_threads_have_a_row_and_distributions_each
 }
 
 TEST_P(CausesOnRung, short_processes_by_the_thousand_are_all_in_the_sums) {
-  const int processes = test::repeats(20'000, 100'000);
+  const int processes = test::repeats(40'000, 100'000);  // there are 32,768 process numbers
   ForkedSubject subject([&] {
     for (int count = 0; count < processes; ++count) one_short_process();
   });
