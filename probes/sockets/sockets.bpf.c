@@ -566,7 +566,7 @@ int BPF_PROG(set_state, struct sock* sk, int old_state, int new_state) {
   }
   /* A thread connects. What the other side sends first, or while this side's first send returns,
    * is thus seen to arrive. */
-  if (new_state == STATE_SYN_SENT && serving_thread(bpf_get_current_task_btf())) {
+  if (new_state == STATE_SYN_SENT && is_inet(sk) && serving_thread(bpf_get_current_task_btf())) {
     socket = watch(sk);
     if (socket) socket->role = ROLE_CLIENT;
     return 0;
