@@ -30,12 +30,6 @@ const auto* const kOwnNetwork = testing::AddGlobalTestEnvironment(new OwnNetwork
 
 class Record : public RecordingFixture {};
 
-/// A run is not usable if the host let most of its ticks come late, as topspin says itself.
-#define SKIP_IF_OVERLOADED(outcome)                                       \
-  if ((outcome).exit_code == 3 &&                                         \
-      (outcome).err.find("the host was overloaded") != std::string::npos) \
-  TOPSPIN_SKIP("needs a quiet host: ticks came late")
-
 /// The names that programs rely on, in a run whose scheduler probe was on its top rung.
 void expect_scheduler_names(const Json& json) {
   const auto is_histogram = [](const Json& value) {
@@ -324,7 +318,6 @@ TEST_F(Record, AFallBackRungSaysThatItSeesOnlyPartOfWhatItDidNotStart) {
   const Outcome run =
       test::run(record({"--probe", "scheduler=proc", "--interval", "200ms", "--duration", "1s",
                         "--pid", std::to_string(idle.pid()), "udp", "port", "9"}));
-  SKIP_IF_OVERLOADED(run);
   EXPECT_EQ(run.exit_code, 0) << run.err;
   const Json json = report();
   EXPECT_EQ(json["run"]["usable"], true);
@@ -341,7 +334,6 @@ TEST_F(Record, FollowsAProcessThatRunsAlreadyUntilItEnds) {
   kill(-busy.pid(), SIGKILL);
   busy.finish();
   const Outcome run = recording.finish();
-  SKIP_IF_OVERLOADED(run);
   EXPECT_EQ(run.exit_code, 0) << run.err;
   const Json json = report();
   EXPECT_GT(json["summary"]["cpu_ns"].get<int64_t>(), 0);  // of its child
@@ -628,7 +620,6 @@ TEST_F(Record, PassesTheCommandsStatusAndStreamsOn) {
 
 TEST_F(Record, EndsAfterItsDuration) {
   const Outcome run = test::run(record({"--duration", "1500ms", "--interval", "500ms"}));
-  SKIP_IF_OVERLOADED(run);
   EXPECT_EQ(run.exit_code, 0) << run.err;
   const Json json = report();
   EXPECT_EQ(json["run"]["duration_ns"], 1'500'000'000);
@@ -660,7 +651,6 @@ TEST_F(Record, ACommandThatWillNotEndIsKilledAndItsRunIsComplete) {
   // Its output is read until it is killed.
   const Outcome run = test::run(record({"-q", "--duration", "500ms", "--", "sh", "-c",
                                         "trap '' TERM; while :; do echo alive; sleep 0.1; done"}));
-  SKIP_IF_OVERLOADED(run);
   EXPECT_EQ(run.exit_code, 0) << run.err;
   EXPECT_NE(run.out.find("alive"), std::string::npos);
   const Json json = report();
@@ -703,7 +693,6 @@ TEST_F(Record, UnderSudoTheCommandAndTheDatabaseBelongToTheCaller) {
   const uint64_t permitted = std::stoull(text.str().substr(at + 8, 16), nullptr, 16);
   EXPECT_EQ(permitted & (1ull << 21 | 1ull << 1 | 1ull << 7), 0u);
   const Outcome run = recording.finish();
-  SKIP_IF_OVERLOADED(run);
   EXPECT_EQ(run.exit_code, 0) << run.err;
   EXPECT_EQ(run.out, "65534\n");
   struct stat info {};
