@@ -28,6 +28,9 @@ using MaybeFound = std::optional<Found>;
 
 /// Faster replies are never late.
 constexpr double kLateNs = 2e6;
+/// Threads that share a CPU wait for each other's turns: Linux's base slice is up to 3 ms. Only
+/// longer waits are called starved.
+constexpr double kOneTurnNs = 3e6;
 /// The share of the tail, or of the waits, from which on a part is called the cause.
 constexpr double kMostOf = 0.5;
 /// Work that fails more rarely is not worth a finding.
@@ -387,7 +390,7 @@ std::optional<WaitedBehind> waited_behind(const Facts& e) {
 /// requests at once.)
 std::optional<double> starved(const Facts& e) {
   const auto part = dominant(e, &Tails::cpu_queue);
-  if (!part) return std::nullopt;
+  if (!part || e.tails->cpu_queue < kOneTurnNs) return std::nullopt;
   const SocketInterval& s = *e.fold.merged.sockets;
   const auto sum = [](const auto& histogram) { return static_cast<double>(histogram->sum()); };
   const double all = sum(s.reply_socket) + sum(s.reply_cpu_queue) + sum(s.reply_runtime);

@@ -286,6 +286,15 @@ TEST(Findings, AServerThatComputesAndHasTwoRequestsAtOnceNowAndThenIsNotStarved)
   EXPECT_EQ(run.only(), "starved_by_affinity");
 }
 
+TEST(Findings, AWaitForOneTurnOfAnotherThreadIsNotStarving) {
+  MadeUpRun run;
+  run.merged().self.host_busy_ns = 19'000'000'000;
+  run.replies(100'000, 5 * kMs / 2, 200'000);
+  EXPECT_EQ(run.only(), kNothing);
+  run.replies(100'000, 7 * kMs / 2, 200'000);
+  EXPECT_EQ(run.only(), "starved_by_others");
+}
+
 TEST(Findings, RequestsThatTimeOutWhileAllReplyLateAreNotCalledLost) {
   MadeUpRun run;
   run.merged().flows.unanswered = 50;

@@ -3,7 +3,7 @@
 // judged, the test is skipped with the gate's reason. The script that CI jobs use is tested on a
 // toy repository with a slow commit.
 //
-// Two short jobs always run. The others take minutes of a quiet machine, and run every night.
+// They take minutes of a quiet machine, and run every night.
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
@@ -19,6 +19,7 @@
 #include "ci/statistics/random.h"
 #include "core/base/unique_fd.h"
 #include "store/run_store.h"
+#include "tests/ci/acted_job.h"
 #include "tests/support/every_night.h"
 #include "tests/support/privileges.h"
 #include "tests/support/process.h"
@@ -182,78 +183,6 @@ TEST_F(RealCosts, NameTheFunctionThatTookLongerAndNothingInRunsOfTheSame) {
   }
   RecordProperty("false_discoveries", static_cast<int>(alarms));
   EXPECT_LE(alarms, splits / 10) << "of " << splits << ": " << found;
-}
-
-std::string contents(const std::string& path) {
-  std::ostringstream bytes;
-  bytes << std::ifstream(path, std::ios::binary).rdbuf();
-  return bytes.str();
-}
-
-bool has_program(const std::string& program) {
-  return test::run({"sh", "-c", "command -v " + program}).exit_code == 0;
-}
-
-/// A CI job run by ci/act-locally, as on GitHub.
-class ActedJob : public RealGate {
- protected:
-  void SetUp() override {
-    RealGate::SetUp();
-    for (const char* program : {"git", "python3"}) {
-      if (!has_program(program)) GTEST_SKIP() << program << " is not installed";
-    }
-  }
-  /// Runs act-locally with `before` in front of it, and reads the verdict into json_.
-  void act(std::vector<std::string> before, const std::string& pairs) {
-    before.insert(before.end(),
-                  {std::string(TOPSPIN_SOURCE_DIR) + "/ci/act-locally", "--out", artifact("")});
-    Process process(before, [&] {
-      setenv("TOPSPIN", topspin_binary().c_str(), 1);
-      setenv("PAIRS", pairs.c_str(), 1);
-      setenv("MOST_PAIRS", pairs.c_str(), 1);
-      setenv("GITHUB_ACTIONS", "true", 1);
-      setenv("GITHUB_STEP_SUMMARY", summary().c_str(), 1);
-    });
-    outcome_ = process.finish(std::chrono::seconds(300));
-    // The artifacts exist whatever the verdict is.
-    for (const char* name :
-         {"topspin.db", "gate.json", "gate.txt", "gate.md", "gate.xml", "report.html"})
-      EXPECT_FALSE(contents(artifact(name)).empty()) << name << outcome_.out << outcome_.err;
-    const std::string document = contents(artifact("gate.json"));
-    json_ = Json::parse(document, nullptr, false);
-    ASSERT_TRUE(json_.is_object()) << document << outcome_.err;
-    RecordProperty("verdict", json_["verdict"].get<std::string>());
-    EXPECT_EQ(outcome_.exit_code, json_["exit_code"]) << outcome_.err;
-    EXPECT_NE(json_["verdict"], "pass") << document;
-    EXPECT_FALSE(contents(summary()).empty());
-    EXPECT_TRUE(outcome_.out.starts_with("::")) << "an annotation: " << outcome_.out;
-    // The baseline is the merge base: main's newest commit, which does nothing, is not in it.
-    const Outcome list = topspin({"list", "--db", artifact("topspin.db"), "--format", "json"});
-    EXPECT_EQ(Json::parse(list.out)["runs"].size(), 2 * std::stoul(pairs));
-  }
-  std::string artifact(const std::string& name) { return dir_.file("artifacts/" + name); }
-  std::string summary() { return dir_.file("summary.md"); }
-
-  Outcome outcome_;
-  Json json_;
-};
-
-constexpr const char* kFallenBack = "BPF does not work on this runner";
-
-TEST_F(ActedJob, TooFewPairsDecideNothingAndLeaveEverything) {
-  act({}, "2");
-  EXPECT_NE(json_["verdict"], "fail") << json_.dump(2);
-}
-
-/// As in a container without privileges: root may still capture, but not load BPF.
-TEST_F(ActedJob, WithoutBpfItFallsBackAndSaysSo) {
-  if (!has_program("setpriv")) GTEST_SKIP() << "setpriv is not installed";
-  act({"setpriv", "--bounding-set", "-bpf,-perfmon,-sys_admin", "--inh-caps",
-       "-bpf,-perfmon,-sys_admin"},
-      "1");
-  EXPECT_NE(outcome_.err.find(kFallenBack), std::string::npos) << outcome_.err;
-  EXPECT_NE(outcome_.out.find("::notice"), std::string::npos) << outcome_.out;
-  EXPECT_NE(contents(summary()).find(kFallenBack), std::string::npos) << contents(summary());
 }
 
 TEST_F(ActedJob, ASlowCommitNeverPasses) {

@@ -328,7 +328,7 @@ TEST_F(Record, AFallBackRungSaysThatItSeesOnlyPartOfWhatItDidNotStart) {
 
 TEST_F(Record, FollowsAProcessThatRunsAlreadyUntilItEnds) {
   Process busy({"sh", "-c", "sh -c 'while :; do :; done'; exit 0"}, [] { setpgid(0, 0); });
-  Process recording(record({"--interval", "200ms", "--pid", std::to_string(busy.pid())}));
+  Process recording(record({"--interval", "500ms", "--pid", std::to_string(busy.pid())}));
   // Wait for some ticks, in which the inner shell, a child of the recorded process, uses CPU.
   ASSERT_TRUE(recording.wait_for("2.0s", std::chrono::seconds(60)));
   kill(-busy.pid(), SIGKILL);
