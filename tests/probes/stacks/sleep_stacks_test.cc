@@ -18,8 +18,10 @@
 #include <pthread.h>
 
 #include "core/base/clock.h"
+#include "probes/stacks/sleep_stacks_abi.h"
 #include "tests/probes/forked_subject.h"
 #include "tests/probes/probe_fixture.h"
+#include "tests/support/every_night.h"
 
 extern "C" {
 // The C library has no frame pointers, so stacks lack the function that calls into it. The first
@@ -205,6 +207,47 @@ TEST(BusyStretches, ComeOneByOneWithTheSamplesTakenInThem) {
     // Samples in a signal handler, or before the function has made its frame, do not show it.
     EXPECT_GE(in_block * 2, stretch.samples);
   }
+}
+
+// As many as a ring holds, and a quarter more: each thread has as many as are shown of it.
+constexpr size_t kRingHolds =
+    TOPSPIN_STRETCH_RING_BYTES / (sizeof(topspin_stretch) + 8);  // and the ring's own header
+constexpr size_t kStretchesEach = TOPSPIN_STRETCHES_A_THREAD;
+constexpr size_t kTooManyThreads = kRingHolds * 5 / 4 / kStretchesEach;
+
+TEST(BusyStretches, ThatFindNoRoomAreCounted) {
+  TOPSPIN_ONLY_EVERY_NIGHT();  // it works for seconds, on all CPUs
+  SKIP_WITHOUT_BPF();
+  ForkedSubject subject([] {
+    std::vector<std::thread> threads;
+    for (size_t i = 0; i < kTooManyThreads; ++i)
+      threads.emplace_back([] {
+        for (size_t stretch = 0; stretch < kStretchesEach; ++stretch) {
+          topspin_test_nap(kNanosPerMilli);
+          topspin_test_block(TOPSPIN_SHORT_STRETCH_NS * 11 / 10);
+        }
+        topspin_test_nap(kNanosPerMilli);  // ends the last one
+      });
+    for (std::thread& thread : threads) thread.join();
+  });
+  ProbeOptions options;
+  options.stacks_per_second = 1;
+  auto opened = Probes::open(process_tree(subject.pid()), options);
+  ASSERT_TRUE(opened.ok()) << opened.error().message;
+  auto probes = std::move(opened).value();
+  for (const ProbeStatus& status : probes->status()) {
+    if (status.name == "stacks" && status.rung == Rung::kNone)
+      GTEST_SKIP() << "no perf events here: " << status.reason;
+  }
+  (void)probes->take_interval();
+  subject.run();
+  const ProbeInterval interval = probes->take_interval();
+  EXPECT_LE(interval.long_stretches.size(), kRingHolds);
+  EXPECT_GE(interval.long_stretches.size(), kRingHolds * 9 / 10);
+  EXPECT_GE(interval.long_stretches.size() + interval.losses.busy_stretches_lost,
+            kTooManyThreads * kStretchesEach * 99 / 100);  // the kernel may hide some switches
+  EXPECT_GT(interval.losses.busy_stretches_lost, 0u);
+  EXPECT_EQ(probes->take_interval().losses.busy_stretches_lost, 0u) << "each is counted once";
 }
 
 }  // namespace
