@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <cstdlib>
 #include <iostream>
+#include <memory>
 #include <new>
 #include <system_error>
 
@@ -14,6 +16,7 @@
 
 #include "app/commands/commands.h"
 #include "app/host/outlet.h"
+#include "app/options/config.h"
 #include "app/options/help_format.h"
 #include "core/base/text.h"
 
@@ -194,8 +197,65 @@ void add_commands(CLI::App& root, const TrailingCommand& trailing, Action& actio
        {add_read_command, add_replay_command, add_load_command, add_run_command, add_list_command,
         add_report_command, add_explain_command, add_export_command, add_compare_command,
         add_gate_command, add_accept_command, add_label_command, add_rm_command, add_merge_command,
-        add_doctor_command, add_fault_subject_command})
+        add_doctor_command, add_config_command, add_fault_subject_command})
     add(root, action);
+}
+
+/// What the words of a command line set.
+struct CommandLine {
+  TrailingCommand trailing;
+  Action action;
+  bool list_interfaces = false;
+  CLI::App root{kDescription, "topspin"};
+
+  explicit CommandLine(TrailingCommand after_hyphens) : trailing(std::move(after_hyphens)) {
+    root.formatter(std::make_shared<HelpFormat>());
+    root.footer(kFooter);
+    root.set_version_flag("-V,--version", version_text,
+                          "Print the versions of topspin and its libraries");
+    root.set_help_flag("-h,--help", "Print this help");
+    root.add_flag("-D,--list-interfaces", list_interfaces,
+                  "List the interfaces that can be captured on");
+    root.require_subcommand(0, 1);
+    add_commands(root, trailing, action);
+  }
+  CommandLine(const CommandLine&) = delete;
+  CommandLine& operator=(const CommandLine&) = delete;
+
+  void parse(std::vector<char*>& words) {
+    root.parse(static_cast<int>(words.size()), words.data());
+  }
+};
+
+/// Puts the words for what is configured behind the name of the command that was chosen.
+/// `configured` owns them. Returns what is configured. Does nothing if the words ask for help.
+Result<Config> add_configured(std::vector<char*>& words, std::vector<std::string>& configured,
+                              const TrailingCommand& trailing) {
+  CommandLine line(trailing);
+  try {
+    line.parse(words);
+  } catch (const CLI::Success&) {
+    return Config{};
+  } catch (const CLI::ParseError&) {
+    // Something may be missing that is configured. The second time says it.
+  }
+  TOPSPIN_ASSIGN(Config config, read_config(line.root));
+  const CLI::App& command = innermost(line.root);
+  if (command.get_name() == "config") return config;  // it shows where each value is from
+  for (const ConfiguredValue& value : config.values) {
+    if (value.command.empty()) ::setenv("TOPSPIN_DB", value.values.front().c_str(), 1);
+  }
+  configured = configured_words(config, command);
+  auto place = words.begin() + 1;
+  for (const CLI::App* name = &line.root; !name->get_subcommands().empty();) {
+    name = name->get_subcommands().front();
+    const auto found = std::find(place, words.end(), name->get_name());
+    if (found != words.end()) place = found + 1;
+  }
+  std::vector<char*> added;
+  for (std::string& word : configured) added.push_back(word.data());
+  words.insert(place, added.begin(), added.end());
+  return config;
 }
 
 }  // namespace
@@ -214,27 +274,20 @@ int run_program(std::span<char*> arguments) {
   std::string help_flag = "--help";
   std::string live = "live";
 
-  CLI::App root(kDescription, "topspin");
-  root.formatter(std::make_shared<HelpFormat>());
-  root.footer(kFooter);
-  root.set_version_flag("-V,--version", version_text,
-                        "Print the versions of topspin and its libraries");
-  root.set_help_flag("-h,--help", "Print this help");
-  bool list_interfaces = false;
-  root.add_flag("-D,--list-interfaces", list_interfaces,
-                "List the interfaces that can be captured on");
-  root.require_subcommand(0, 1);
-  Action action;
-  add_commands(root, trailing, action);
+  CommandLine line(trailing);
+  const CLI::App& root = line.root;
   resolve_help(own, help_flag, root);
   move_database(own, root);
   move_workload(own, root);
   if (means_live(own)) own.insert(own.begin() + 1, live.data());
+  std::vector<std::string> configured;
+  const auto config = add_configured(own, configured, trailing);
+  if (!config.ok()) return fail(config.error());
 
   try {
-    root.parse(static_cast<int>(own.size()), own.data());
+    line.parse(own);
   } catch (const CLI::Success& success) {  // --help, --version
-    const bool fine = root.exit(success) == 0 && std::cout.flush().good();
+    const bool fine = line.root.exit(success) == 0 && std::cout.flush().good();
     return fine ? 0 : fail(make_error(ErrorCode::kOutput, "cannot write to standard output"));
   } catch (const CLI::ParseError& error) {
     // An unexpected word is probably the reason why something else is missing.
@@ -249,9 +302,12 @@ int run_program(std::span<char*> arguments) {
       say(unexpected_words(root, words));
     else
       say(with_help(plain_message(error, innermost(root)), help));
+    const std::string source = source_of_error(config.value(), innermost(root), error.what());
+    if (!source.empty()) say(fmt::format("that option's value is from {}", source));
     return exit_code(ErrorCode::kUsage);
   }
-  if (list_interfaces) action = print_interfaces;
+  Action& action = line.action;
+  if (line.list_interfaces) action = print_interfaces;
   if (!action) {
     error_outlet().write(root.help());
     return exit_code(ErrorCode::kUsage);
@@ -268,6 +324,10 @@ int run_program(std::span<char*> arguments) {
                            fmt::format("cannot write to standard output: {}", error.what())));
   } catch (const std::bad_alloc&) {
     return fail(make_error(ErrorCode::kInternal, "there is not enough memory"));
+  }
+  if (code == exit_code(ErrorCode::kUsage) && trailing.empty()) {
+    for (const std::string& word : configured)
+      say(fmt::format("configured, and so in effect: {}; see topspin config", word));
   }
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
     if (code == 0) return fail(make_error(ErrorCode::kOutput, "cannot write to standard output"));
