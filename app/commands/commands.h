@@ -31,6 +31,7 @@ void add_gate_command(CLI::App& root, Action& action);
 void add_accept_command(CLI::App& root, Action& action);
 void add_doctor_command(CLI::App& root, Action& action);
 void add_config_command(CLI::App& root, Action& action);
+void add_complete_command(CLI::App& root, Action& action);
 void add_fault_subject_command(CLI::App& root, Action& action);
 void add_load_command(CLI::App& root, Action& action);
 void add_run_command(CLI::App& root, Action& action);

@@ -70,7 +70,7 @@ void add_config_command(CLI::App& root, Action& action) {
   command->footer(
       "Examples:\n"
       "  topspin config\n"
-      "  TOPSPIN_RECORD_INTERVAL=500ms topspin config --format json\n"
+      "  topspin config --format json\n"
       "\n"
       "/etc/topspin/config.toml counts least, then topspin/config.toml in $XDG_CONFIG_HOME "
       "(~/.config), then the environment, then the command line. A file has db = \"FILE\" at its "

@@ -120,7 +120,7 @@ std::vector<std::string> doubts_of(const FlowInterval& totals, const FileNotes& 
   return doubts;
 }
 
-int read_file(const ReadOptions& o) {
+int read_capture(const ReadOptions& o) {
   const auto table = flow_table_options(o.observe);
   if (!table.ok()) return fail(table.error());
   const auto filter = filter_text(o.observe);
@@ -239,7 +239,7 @@ void add_read_command(CLI::App& root, Action& action) {
       "  topspin read capture.pcap\n"
       "  topspin read --period 1s --format json capture.pcapng udp port 8888\n"
       "  zstd -dc big.pcap.zst | topspin read - --db runs.db --label site=berlin");
-  command->callback([o, &action] { action = [o] { return read_file(*o); }; });
+  command->callback([o, &action] { action = [o] { return read_capture(*o); }; });
 }
 
 }  // namespace topspin

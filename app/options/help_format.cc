@@ -119,8 +119,8 @@ std::string HelpFormat::make_option(const CLI::Option* option, bool is_positiona
 
 std::string HelpFormat::make_subcommands(const CLI::App* app, CLI::AppFormatMode) const {
   std::string out;
-  for (const CLI::App* command : app->get_subcommands([](const CLI::App*) { return true; }))
-    out += make_subcommand(command);
+  const auto is_shown = [](const CLI::App* command) { return !command->get_group().empty(); };
+  for (const CLI::App* command : app->get_subcommands(is_shown)) out += make_subcommand(command);
   if (out.empty()) return out;
   return (app->get_parent() == nullptr ? "\nCommands:\n" : "\nWorkloads:\n") + out;
 }

@@ -33,6 +33,7 @@ const std::vector<std::vector<std::string>> kCommands = {{},
                                                          {"rm"},
                                                          {"merge"},
                                                          {"doctor"},
+                                                         {"config"},
                                                          {"load"},
                                                          {"load", "http"},
                                                          {"load", "show"},
@@ -125,14 +126,31 @@ TEST(Help, AMisspeltWordOfAChoiceIsNamedWithWhatItWasMeantToBe) {
               HasSubstr("did you mean cpu_ns_per_flow?"));
 }
 
-/// The completion is generated from the help.
-TEST(Completion, KnowsCommandsWorkloadsAndTheirOptions) {
-  if (std::system("command -v bash >/dev/null 2>&1") != 0) GTEST_SKIP() << "bash is not installed";
-  const auto completed = [](const std::string& words) {
+bool has_program(const std::string& name) {
+  return std::system(("command -v " + name + " >/dev/null 2>&1").c_str()) == 0;
+}
+
+/// The completions are generated from the help. Each shell is asked what it would complete.
+class Completion : public testing::Test {
+ protected:
+  /// Runs a script of a shell in which `topspin` is this build's, and a database has runs.
+  Outcome shell(std::vector<std::string> command) const {
+    command.insert(command.begin(),
+                   {"env", "PATH=" TOPSPIN_BINARY_DIR ":" + std::string(std::getenv("PATH"))});
+    return run(command);
+  }
+  static std::string file(const std::string& name) {
+    return TOPSPIN_BINARY_DIR "/completion/" + name;
+  }
+};
+
+TEST_F(Completion, OfBash) {
+  if (!has_program("bash")) GTEST_SKIP() << "bash is not installed";
+  const auto completed = [&](const std::string& words) {
     const Outcome done =
-        run({"bash", "-c",
-             "source " TOPSPIN_BINARY_DIR "/completion/topspin; COMP_WORDS=(topspin " + words +
-                 "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _topspin; echo ${COMPREPLY[*]}"});
+        shell({"bash", "-c",
+               "source " + file("topspin") + "; COMP_WORDS=(topspin " + words +
+                   "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _topspin; echo ${COMPREPLY[*]}"});
     EXPECT_EQ(done.exit_code, 0) << done.err;
     return done.out;
   };
@@ -142,7 +160,57 @@ TEST(Completion, KnowsCommandsWorkloadsAndTheirOptions) {
   EXPECT_EQ(completed("-i lo --per"), "--period\n");
   EXPECT_EQ(completed("load ht"), "http\n");
   EXPECT_EQ(completed("load http --cl"), "--clients --closed\n");
-  EXPECT_EQ(completed("report last"), "\n") << "bash then completes names of files";
+  EXPECT_EQ(completed("report la"), "last\n");
+  EXPECT_EQ(completed("read la"), "\n") << "bash then completes names of files";
+  EXPECT_EQ(completed("record -i lo"), "lo\n");
+  EXPECT_EQ(completed("record --probe scheduler=tp_"), "scheduler=tp_btf\n");
+  EXPECT_EQ(completed("accept --metric reply_latency"), "reply_latency_ns\n");
+}
+
+TEST_F(Completion, OfFish) {
+  if (!has_program("fish")) GTEST_SKIP() << "fish is not installed";
+  const auto completed = [&](const std::string& line) {
+    const Outcome done =
+        shell({"fish", "-c", "source " + file("topspin.fish") + "; complete -C '" + line + "'"});
+    EXPECT_EQ(done.exit_code, 0) << done.err;
+    return done.out;
+  };
+  EXPECT_THAT(completed("topspin rec"), HasSubstr("record\tRecord traffic"));
+  EXPECT_THAT(completed("topspin record --int"), ContainsRegex("--interface\t.*\n--interval\t"));
+  EXPECT_THAT(completed("topspin -i lo --per"), HasSubstr("--period"));
+  EXPECT_THAT(completed("topspin load ht"), HasSubstr("http\t"));
+  EXPECT_THAT(completed("topspin load http --cl"), ContainsRegex("--clients\t.*\n--closed\t"));
+  EXPECT_THAT(completed("topspin report la"), HasSubstr("last"));
+  EXPECT_THAT(completed("topspin record -i l"), HasSubstr("lo\t"));
+  EXPECT_THAT(completed("topspin record --probe scheduler=tp"), HasSubstr("scheduler=tp_btf\t"));
+}
+
+/// zsh completes only in a terminal: one is made, a tab is typed into it, and what it shows is
+/// read.
+TEST_F(Completion, OfZsh) {
+  if (!has_program("zsh")) GTEST_SKIP() << "zsh is not installed";
+  const auto completed = [&](const std::string& line) {
+    const Outcome done = shell(
+        {"zsh", "-f", "-c",
+         "zmodload zsh/zpty\n"
+         "zpty shell zsh -f -i\n"
+         "zpty -w shell \"PS1= PS2=; unset zle_bracketed_paste; autoload -U compinit; compinit -u "
+         "-D; source $1; echo REA''DY\"\n"
+         "zpty -r -m shell out '*READY*'\n"
+         "zpty -w -n shell \"$2\"$'\\t'\n"
+         "for i in {1..100}; do\n"  // until what it shows ends with what is expected, for 10 s
+         "  sleep 0.1; zpty -r -t shell more && out+=$more\n"
+         "  [[ $out == *$3* ]] && break\n"
+         "done\n"
+         "print -r -- \"$out\"\n",
+         "zsh", file("_topspin"), line.substr(0, line.find('|')), line.substr(line.find('|') + 1)});
+    return done.out;
+  };
+  EXPECT_THAT(completed("topspin rec|topspin record"), HasSubstr("topspin record"));
+  EXPECT_THAT(completed("topspin record --int|--inter"), HasSubstr("topspin record --inter"));
+  EXPECT_THAT(completed("topspin load ht|load http"), HasSubstr("topspin load http"));
+  EXPECT_THAT(completed("topspin load http --cl|--closed "), HasSubstr("--closed   --"));
+  EXPECT_THAT(completed("topspin report la|report last"), HasSubstr("topspin report last"));
 }
 
 /// The build generates the manual pages from the help.

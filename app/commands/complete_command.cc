@@ -1,0 +1,85 @@
+// `topspin complete KIND`: words for the shells' completions that depend on this host or database.
+#include <array>
+#include <set>
+#include <string_view>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "app/commands/commands.h"
+#include "app/host/outlet.h"
+#include "app/options/observe_options.h"
+#include "capture/flow_tracker.h"
+#include "core/base/text.h"
+#include "core/tick/numbers.h"
+#include "probes/probes.h"
+#include "store/run_store.h"
+
+namespace topspin {
+namespace {
+
+constexpr size_t kNewestRuns = 50;
+
+void print_word(std::string_view word) { fmt::print("{}\n", sanitize_for_terminal(word)); }
+
+/// The newest runs by their numbers, and all labels and branches. Nothing if there is no database.
+void print_runs() {
+  print_word("last");
+  const auto store = RunStore::open(database_path(""));
+  if (!store.ok()) return;
+  std::vector<Error> damaged;
+  const auto runs = (*store)->list_runs(&damaged);
+  if (!runs.ok()) return;
+  std::set<std::string> selectors;
+  for (size_t i = runs->size(); i > 0 && runs->size() - i < kNewestRuns; --i) {
+    const StoredRun& run = (*runs)[i - 1];
+    print_word(std::to_string(run.number));
+    if (!run.info.source.branch.empty()) selectors.insert("branch=" + run.info.source.branch);
+    for (const auto& [key, value] : run.info.labels) selectors.insert(key + "=" + value);
+  }
+  for (const std::string& selector : selectors) print_word(selector);
+}
+
+void print_interface_names() {
+  const auto interfaces = list_interfaces();
+  if (!interfaces.ok()) return;
+  for (const InterfaceInfo& interface : *interfaces) print_word(interface.name);
+}
+
+void print_numbers() {
+  for (const RegisteredNumber& number : numbers()) print_word(number.name);
+}
+
+void print_probes() {
+  for (const std::string& probe : probe_names()) {
+    for (const char* rung : {"on", "none", "tp_btf", "raw_tp", "tracepoint", "perf", "proc"})
+      print_word(fmt::format("{}={}", probe, rung));
+  }
+}
+
+}  // namespace
+
+void add_complete_command(CLI::App& root, Action& action) {
+  CLI::App* command = root.add_subcommand("complete", "");
+  command->group("");  // hidden from help, because only the shells use it
+  auto kind = std::make_shared<std::string>();
+  command->add_option("KIND", *kind)->required();
+  command->callback([kind, &action] {
+    action = [kind] {
+      struct Kind {
+        std::string_view name;
+        void (*print)();
+      };
+      constexpr std::array<Kind, 4> kKinds = {{{"runs", print_runs},
+                                               {"interfaces", print_interface_names},
+                                               {"numbers", print_numbers},
+                                               {"probes", print_probes}}};
+      for (const Kind& each : kKinds) {
+        if (each.name == *kind) each.print();
+      }
+      return 0;
+    };
+  });
+}
+
+}  // namespace topspin
