@@ -213,21 +213,44 @@ TEST_F(Completion, OfZsh) {
   EXPECT_THAT(completed("topspin report la|report last"), HasSubstr("topspin report last"));
 }
 
-/// The build generates the manual pages from the help.
-TEST(ManualPages, AreThereForEveryCommandAndHaveItsOptions) {
-  const bool has_mandoc = has_program("mandoc");
+/// The build generates the manual pages from the help and from documents.
+class ManualPages : public testing::Test {
+ protected:
+  static std::string text_of(const std::string& path) {
+    std::ostringstream text;
+    text << std::ifstream(path).rdbuf();
+    return text.str();
+  }
+  static void check(const std::string& path) {
+    if (!has_program("mandoc")) return;
+    const Outcome checked = run({"mandoc", "-Tlint", "-Wwarning", path});
+    EXPECT_EQ(checked.exit_code, 0) << path;
+    EXPECT_EQ(checked.out + checked.err, "") << path;
+  }
+};
+
+TEST_F(ManualPages, AreThereForEveryCommandAndHaveItsOptions) {
   for (const auto& words : kCommands) {
     std::string name = "topspin";
     for (const std::string& word : words) name += "-" + word;
     const std::string path = std::string(TOPSPIN_BINARY_DIR) + "/man/" + name + ".1";
-    std::ostringstream text;
-    text << std::ifstream(path).rdbuf();
-    EXPECT_NE(text.str().find(".SH SYNOPSIS"), std::string::npos) << path;
-    EXPECT_NE(text.str().find("\\-\\-help"), std::string::npos) << path;
-    if (!has_mandoc) continue;
-    const Outcome checked = run({"mandoc", "-Tlint", "-Wwarning", path});
-    EXPECT_EQ(checked.exit_code, 0) << path;
-    EXPECT_EQ(checked.out + checked.err, "") << path;
+    const std::string text = text_of(path);
+    EXPECT_NE(text.find(".SH SYNOPSIS"), std::string::npos) << path;
+    EXPECT_NE(text.find("\\-\\-help"), std::string::npos) << path;
+    check(path);
+  }
+}
+
+TEST_F(ManualPages, OfFilesHaveTheirDocuments) {
+  if (!has_program("lowdown")) GTEST_SKIP() << "lowdown is not installed";
+  const std::vector<std::pair<std::string, std::string>> pages = {
+      {"topspin.toml", "TOPSPIN_CONFIG"}, {"topspin-plan", "warm_up"}, {"topspin-db", "WAL mode"}};
+  for (const auto& [name, word] : pages) {
+    const std::string path = std::string(TOPSPIN_BINARY_DIR) + "/man5/" + name + ".5";
+    const std::string text = text_of(path);
+    EXPECT_THAT(text, HasSubstr(word)) << path;
+    EXPECT_THAT(text, HasSubstr(".SH NAME\n" + name + " \\- ")) << path;
+    check(path);
   }
 }
 
