@@ -45,6 +45,7 @@ function(bpf_object name source)
     OUTPUT ${skeleton}
     COMMAND ${TOPSPIN_BPF_CLANG} -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_${TOPSPIN_BPF_ARCH}
             -Wall -Wextra -Werror -Wno-unused-parameter -Wno-unused-function -I${CMAKE_SOURCE_DIR} ${multiarch}
+            -ffile-prefix-map=${CMAKE_SOURCE_DIR}/= # the same object in any folder: its BTF names its sources
             -MD -MF ${object}.d -MT ${skeleton} -c ${source} -o ${object}
     COMMAND ${TOPSPIN_LLVM_STRIP} -g ${object}
     COMMAND ${TOPSPIN_BPFTOOL} gen skeleton ${object} name ${name} > ${skeleton}

@@ -86,7 +86,7 @@ function(topspin_library name)
   target_link_libraries(${name} PUBLIC ${ARG_LINKS} PRIVATE topspin_flags
                         $<IF:$<BOOL:${ARG_TRUSTED}>,topspin_trusted,topspin_sanitized>
                         $<$<BOOL:${ARG_NO_POINTER_CHECKS}>:topspin_no_pointer_checks> $<$<BOOL:${ARG_COLD}>:topspin_cold>
-                        fmt::fmt ${ARG_FOREIGN})
+                        ${TOPSPIN_FMT} ${ARG_FOREIGN})
   target_precompile_headers(${name} PRIVATE ${topspin_common_headers} ${ARG_HEADERS})
   target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
   if(NOT ARG_APART)
