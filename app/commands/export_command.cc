@@ -1,6 +1,7 @@
 // `topspin export`: stored runs and judgements for programs.
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -12,6 +13,7 @@
 #include "app/host/outlet.h"
 #include "app/options/observe_options.h"
 #include "app/options/option_group.h"
+#include "app/sandbox/sandbox.h"
 #include "ci/run_selection.h"
 #include "report/export/export.h"
 #include "report/export/folded_stacks.h"
@@ -125,21 +127,29 @@ Status export_stored(const ExportOptions& o) {
   if (o.format == "csv" && !o.table.empty()) {
     TOPSPIN_ASSIGN([[maybe_unused]] const CsvTableKind table, parse_csv_table(o.table));
   }
+  std::optional<ExportTarget> target;
+  if (!o.collector.empty()) {  // before the sandbox, which opens no socket
+    TOPSPIN_ASSIGN(ExportTarget connected, ExportTarget::connect_udp(o.collector));
+    target.emplace(std::move(connected));
+  }
+  TOPSPIN_TRY(enter_sandbox(
+      {.inputs = {o.judgement}, .databases = {database_path(o.db)}, .outputs = {o.output}}));
   if (is_of_judgement(o.format)) {
     TOPSPIN_ASSIGN(const Judgement judgement, load_judgement(o));
-    TOPSPIN_ASSIGN(ExportTarget target, ExportTarget::open(o.output, database_path(o.db)));
-    TOPSPIN_TRY(target.write(o.format == "junit" ? judgement_junit(judgement)
-                                                 : judgement_github(judgement)));
-    return target.finish();
+    TOPSPIN_ASSIGN(ExportTarget file, ExportTarget::open(o.output, database_path(o.db)));
+    TOPSPIN_TRY(
+        file.write(o.format == "junit" ? judgement_junit(judgement) : judgement_github(judgement)));
+    return file.finish();
   }
   TOPSPIN_ASSIGN(const auto store, RunStore::open(database_path(o.db)));
   TOPSPIN_ASSIGN(const auto runs, runs_to_export(o, *store));
-  TOPSPIN_ASSIGN(ExportTarget target, o.collector.empty()
-                                          ? ExportTarget::open(o.output, database_path(o.db))
-                                          : ExportTarget::connect_udp(o.collector));
+  if (!target) {
+    TOPSPIN_ASSIGN(ExportTarget file, ExportTarget::open(o.output, database_path(o.db)));
+    target.emplace(std::move(file));
+  }
   TOPSPIN_TRY(
-      export_to(o, *store, runs, [&](std::string_view bytes) { return target.write(bytes); }));
-  return target.finish();
+      export_to(o, *store, runs, [&](std::string_view bytes) { return target->write(bytes); }));
+  return target->finish();
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "app/options/observe_options.h"
 #include "app/options/option_group.h"
 #include "app/plan/plan.h"
+#include "app/sandbox/sandbox.h"
 #include "ci/run_selection.h"
 #include "report/html/html_report.h"
 #include "report/json/reports.h"
@@ -75,6 +76,8 @@ Status write_report(const ReportOptions& o) {
   if (o.max_bytes && *o.max_bytes < 1)
     return make_error(ErrorCode::kUsage,
                       fmt::format("--max-bytes {} must be 1 or more", *o.max_bytes));
+  TOPSPIN_TRY(enter_sandbox(
+      {.inputs = {o.judgement}, .databases = {database_path(o.db)}, .outputs = {o.output}}));
   TOPSPIN_ASSIGN(const auto store, RunStore::open(database_path(o.db)));
   if (!o.judgement.empty() && (format == "text" || format == "json")) {
     return make_error(

@@ -56,6 +56,12 @@ void add_look_options(CLI::App& app, LookOptions& options) {
                  "Greatest number of rows of a table in plain text (default 50)");
 }
 
+bool is_plain(const LookOptions& options) { return options.once || options.batch > 0; }
+
+Result<UniqueFd> start_outside_of_sandbox(const LookOptions& options) {
+  return is_plain(options) ? UniqueFd() : start_name_process();
+}
+
 Status check_look_options(const LookOptions& options) {
   if (options.once && options.batch > 0)
     return make_error(ErrorCode::kUsage, "give --once or --batch, not both");
@@ -247,7 +253,7 @@ void Look::look_names_up() {
   if (!state_.names || !dirty_) return;
   const NameWants wants = missing_names(shown(), state_, terminal_->size());
   if (wants.hosts.empty() && wants.services.empty()) return;
-  if (!resolver_) resolver_ = std::make_unique<NameResolver>();
+  if (!resolver_) resolver_ = std::make_unique<NameResolver>(std::move(name_process_));
   resolver_->ask(wants);
 }
 

@@ -38,6 +38,7 @@ struct Room {
 };
 const std::map<std::string, Room> kRooms = {
     {"app/host", {{}, {}}},
+    {"app/sandbox", {{"app/host"}, {"app/sandbox/sandbox.h"}}},
     {"app/options", {{"app/host"}, {}}},
     {"app/tick",
      {{},
@@ -55,8 +56,8 @@ const std::map<std::string, Room> kRooms = {
       {"app/plan/plan.h", "app/plan/plan_session.h"}}},
     {"app/prove", {{"app/host", "app/plan"}, {"app/prove/prove.h", "app/prove/fault_subject.h"}}},
     {"app/commands",
-     {{"app/host", "app/options", "app/tick", "app/recording", "app/screen", "app/plan",
-       "app/prove"},
+     {{"app/host", "app/sandbox", "app/options", "app/tick", "app/recording", "app/screen",
+       "app/plan", "app/prove"},
       {"app/commands/commands.h"}}},
     {"capture/packet", {{}, {}}},
     {"capture/source", {{"capture/packet"}, {}}},
@@ -138,6 +139,8 @@ const std::map<std::string, std::set<std::string>> kForeignDoors = {
     {"zlib.h", {"capture/source/byte_stream.cc"}},
     {"http_parser.h", {"load/workloads/http_response.h"}},
     {"toml++", {"core/base/toml_document.h"}},
+    {"seccomp.h", {"app/sandbox/syscall_filter.cc"}},
+    {"linux/landlock.h", {"app/sandbox/landlock.cc"}},
     {"sys/capability.h", {"app/host/privileges.cc", "probes/bpf/capabilities.cc"}},
     {"bpf/bpf.h", {"probes/bpf/"}},
     {"bpf/libbpf.h", {"probes/bpf/", "probes/probes.cc"}},

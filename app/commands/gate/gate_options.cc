@@ -9,6 +9,7 @@
 #include "app/host/outlet.h"
 #include "app/options/observe_options.h"
 #include "app/options/option_group.h"
+#include "app/sandbox/sandbox.h"
 #include "core/base/read_file.h"
 #include "report/export/export.h"
 #include "report/json/reports.h"
@@ -60,8 +61,14 @@ void add_verdict_options(CLI::App& command, GateOptions& o, std::vector<std::str
                  "Write the report to a file (default: standard output)");
 }
 
-Status load_config(GateOptions& o) {
+Status load_config(GateOptions& o, bool changes_database) {
   const std::string path = o.config_file.empty() ? kDefaultConfig : o.config_file;
+  SandboxFiles files;
+  files.inputs = o.samples;
+  files.inputs.insert(files.inputs.end(), {path, o.series});
+  (changes_database ? files.outputs : files.databases).push_back(database_path(o.db));
+  files.outputs.push_back(o.output);
+  TOPSPIN_TRY(enter_sandbox(files));
   std::error_code ignored;
   if (!o.config_file.empty() || std::filesystem::exists(path, ignored)) {
     constexpr size_t kMostBytes = size_t{1} << 20;

@@ -48,9 +48,10 @@ void add_gate_options(CLI::App& command, GateOptions& options);
 void add_verdict_options(CLI::App& command, GateOptions& options, std::vector<std::string> formats,
                          std::string format_help);
 
-/// Reads gate.toml: the file that was named, which must exist, or the one in the working directory,
-/// if there is one. The command line takes precedence over it.
-Status load_config(GateOptions& options);
+/// Enters the sandbox, and then reads gate.toml: the file that was named, which must exist, or the
+/// one in the working directory, if there is one. The command line takes precedence over it.
+/// `changes_database`: the command stores something in it.
+Status load_config(GateOptions& options, bool changes_database);
 
 /// The metric for a column: gate.toml's settings for its name, changed by those of the command
 /// line.
