@@ -135,7 +135,9 @@ int read_file(const ReadOptions& o) {
   const HostInfo host = store ? read_host_info() : HostInfo();
   look_up_names_in(*filter);
   const Status entered =
-      enter_sandbox({.inputs = {o.file}, .outputs = {store ? database_path(o.observe.db) : ""}});
+      enter_sandbox({.inputs = {o.file},
+                     .changed_databases = store ? std::vector{database_path(o.observe.db)}
+                                                : std::vector<std::string>()});
   if (!entered.ok()) return fail(entered.error());
 
   FileOptions file{o.file, *filter, store ? *interval_ns : 0,

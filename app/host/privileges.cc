@@ -117,15 +117,15 @@ Status drop_privileges(const std::optional<UserIdentity>& user, const std::vecto
   return {};
 }
 
-Status give_up_all_privileges() {
+Status give_up_all_privileges(bool creates_files) {
   const std::optional<UserIdentity> user = invoking_user();
   std::vector<int> keep;
-  if (!user && geteuid() == 0) keep = {CAP_DAC_OVERRIDE, CAP_CHOWN};
-  // What is gone from the bounding set cannot come back. Only who may empty it needs to.
-  for (int capability = 0; capability <= CAP_LAST_CAP; ++capability) {
-    if (std::find(keep.begin(), keep.end(), capability) == keep.end())
-      prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
-  }
+  if (!user && geteuid() == 0) keep.push_back(CAP_DAC_OVERRIDE);
+  if (!keep.empty() && creates_files) keep.push_back(CAP_CHOWN);
+  // What is gone from the bounding set cannot come back. It does not limit what is kept. Only who
+  // may remove from it needs to.
+  for (int capability = 0; capability <= CAP_LAST_CAP; ++capability)
+    prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
   return drop_privileges(user, keep);
 }
 

@@ -3,16 +3,17 @@
 #include <array>
 #include <cstdlib>
 #include <memory>
+#include <optional>
+#include <utility>
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "app/host/output_place.h"
 #include "app/host/privileges.h"
+#include "app/sandbox/keeper.h"
 #include "app/sandbox/landlock.h"
 #include "app/sandbox/syscall_filter.h"
-#include "core/base/unique_fd.h"
+#include "core/base/check.h"
+#include "store/sqlite/file_access.h"
 
 namespace topspin {
 namespace {
@@ -23,7 +24,11 @@ constexpr std::array kPublic = {
     "/proc",  "/sys/devices/system/cpu", "/usr/share",    "/usr/lib",       "/usr/lib64", "/lib",
     "/lib64", "/etc/localtime",          "/etc/terminfo", "/etc/os-release"};
 
-bool is_inside = false;
+/// Set by enter_sandbox().
+std::optional<FileKeeper>& keeper() {
+  static auto* const the_keeper = new std::optional<FileKeeper>;  // also for the very end
+  return *the_keeper;
+}
 
 std::string real_path(const std::string& path) {
   const std::unique_ptr<char, decltype(&std::free)> real(::realpath(path.c_str(), nullptr),
@@ -31,51 +36,37 @@ std::string real_path(const std::string& path) {
   return real == nullptr ? std::string() : std::string(real.get());
 }
 
-bool is_there(const std::string& path) {
-  struct stat info {};
-  return ::lstat(path.c_str(), &info) == 0;
+/// The path by which the store reads a database.
+void add_read(const std::string& path, std::vector<KeptDatabase>& kept) {
+  const std::string real = real_path(path);
+  if (!real.empty()) kept.push_back({real, false});
 }
 
-/// Whether SQLite reads the database without writing beside it: its last writer ended cleanly, and
-/// it is not in the mode of a write-ahead log, for which two bytes of its header stand.
-bool is_at_rest(const std::string& database) {
-  for (const char* ending : {"-wal", "-shm", "-journal"})
-    if (is_there(database + ending)) return false;
-  const UniqueFd file(::open(database.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  std::array<char, 2> versions{};
-  constexpr off_t kVersionsOffset = 18;
-  return file && ::pread(file.get(), versions.data(), versions.size(), kVersionsOffset) == 2 &&
-         versions[0] == 1 && versions[1] == 1;
+/// The path by which the store writes one, which is not followed if it is a link.
+void add_written(const std::string& path, std::vector<KeptDatabase>& kept) {
+  const std::string directory = real_path(directory_of(path));
+  const std::string name = path.substr(path.rfind('/') + 1);
+  if (directory.empty() || name.empty()) return;
+  kept.push_back({(directory == "/" ? "" : directory) + "/" + name, true});
 }
 
-/// A screen may be shown for hours, and a recording into the same database may begin meanwhile, so
-/// SQLite must be able to read its log.
-void add_database(const std::string& database, bool for_long, std::vector<ReachableFile>& files) {
-  const std::string real = real_path(database);
-  if (real.empty()) return;
-  if (!is_at_rest(real))
-    files.push_back({directory_of(real), Reach::kChange});
-  else
-    files.push_back({for_long ? directory_of(real) : real, Reach::kRead});
-}
-
-/// A file is written under another name in its directory, and then renamed. A pipe or a device is
-/// written as it is.
-void add_output(const std::string& output, std::vector<ReachableFile>& files) {
-  struct stat info {};
-  if (::stat(output.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
-    files.push_back({output, Reach::kWrite});
-    return;
+KeptFiles kept_files(const SandboxFiles& files) {
+  KeptFiles kept;
+  for (const std::string& database : files.changed_databases) add_written(database, kept.databases);
+  for (const std::string& database : files.changed_databases) add_read(database, kept.databases);
+  for (const std::string& database : files.databases) add_read(database, kept.databases);
+  if (files.output != nullptr && !files.output->directory().empty()) {
+    kept.output.directory = files.output->directory();
+    kept.output.finish = [output = files.output] { return output->finish_here(); };
+    kept.output.discard = [output = files.output] { output->discard_here(); };
   }
-  files.push_back({directory_of(output), Reach::kChange});
-  const std::string real = real_path(output);  // behind a link
-  if (!real.empty()) files.push_back({directory_of(real), Reach::kChange});
+  kept.screen = files.screen;
+  return kept;
 }
 
 void add_screen(std::vector<ReachableFile>& files) {
   files.push_back({"/dev/tty", Reach::kChange});
   if (const char* name = ::ttyname(STDOUT_FILENO)) files.push_back({name, Reach::kChange});
-  files.push_back({".", Reach::kChange});  // key E saves the screen here
   if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0') {
     files.push_back({std::string(home) + "/.terminfo", Reach::kRead});
     files.push_back({std::string(home) + "/.topspin/colors", Reach::kRead});
@@ -86,13 +77,8 @@ void add_screen(std::vector<ReachableFile>& files) {
 std::vector<ReachableFile> reachable(const SandboxFiles& named) {
   std::vector<ReachableFile> files;
   for (const char* path : kPublic) files.push_back({path, Reach::kRead});
-  const auto is_file = [](const std::string& name) { return !name.empty() && name != "-"; };
   for (const std::string& input : named.inputs)
-    if (is_file(input)) files.push_back({input, Reach::kRead});
-  for (const std::string& database : named.databases)
-    if (is_file(database)) add_database(database, named.screen, files);
-  for (const std::string& output : named.outputs)
-    if (is_file(output)) add_output(output, files);
+    if (!input.empty() && input != "-") files.push_back({input, Reach::kRead});
   if (named.screen) add_screen(files);
   return files;
 }
@@ -100,11 +86,31 @@ std::vector<ReachableFile> reachable(const SandboxFiles& named) {
 }  // namespace
 
 Status enter_sandbox(const SandboxFiles& files) {
-  TOPSPIN_TRY(give_up_all_privileges());
+  CHECK(!keeper());
+  TOPSPIN_TRY(give_up_all_privileges(true));
+  TOPSPIN_ASSIGN(FileKeeper started, FileKeeper::start(kept_files(files)));
+  keeper().emplace(std::move(started));
+  set_file_access(
+      {[](const char* path, int flags, mode_t mode) { return keeper()->open(path, flags, mode); },
+       [](const char* path) { return keeper()->remove(path); }});
+  TOPSPIN_TRY(give_up_all_privileges(false));
   TOPSPIN_TRY(limit_files(reachable(files)));
-  TOPSPIN_TRY(limit_system_calls());
-  is_inside = true;
-  return {};
+  return limit_system_calls();
+}
+
+Status finish_output(const Output& output) {
+  return keeper() ? keeper()->finish_output() : output.finish_here();
+}
+
+void discard_output(const Output& output) {
+  if (keeper())
+    keeper()->discard_output();
+  else
+    output.discard_here();
+}
+
+Result<NewFile> save_screen() {
+  return keeper() ? keeper()->create_screen_file() : create_screen_file();
 }
 
 SandboxSupport sandbox_support() { return {has_syscall_filters(), landlock_version()}; }
@@ -114,5 +120,5 @@ SandboxSupport sandbox_support() { return {has_syscall_filters(), landlock_versi
 #ifdef TOPSPIN_SANITIZED
 /// LeakSanitizer asks this at the end. It looks for leaks by tracing the process from another one,
 /// which the sandbox does not allow.
-extern "C" int __lsan_is_turned_off() { return topspin::is_inside ? 1 : 0; }
+extern "C" int __lsan_is_turned_off() { return topspin::keeper() ? 1 : 0; }
 #endif

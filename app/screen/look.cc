@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "app/options/option_group.h"
+#include "app/sandbox/sandbox.h"
 #include "core/base/clock.h"
 #include "core/base/text.h"
 #include "core/base/unique_fd.h"
@@ -277,15 +278,12 @@ std::string Look::plain_text() const {
 
 /// Writes a new file into the working directory.
 void Look::write_export() {
-  std::string when = format_utc(wall_now_ns());
-  std::replace(when.begin(), when.end(), ':', '.');
-  const std::string name = fmt::format("topspin-{}.txt", when);
-  const UniqueFd file(
-      ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
-  if (!file) {
-    say(fmt::format("cannot write {} here: {}", name, std::strerror(errno)));
+  const auto made = save_screen();
+  if (!made.ok()) {
+    say(made.error().message);
     return;
   }
+  const auto& [file, name] = *made;
   const std::string text =
       plain_screen(shown(), state_, std::max(terminal_->size().width, kPlainWidth), 1'000'000);
   size_t written = 0;

@@ -21,6 +21,7 @@
 #include "store/schema/new_schema.h"
 #include "store/schema/older_schema.h"
 #include "store/schema/tick_columns.h"
+#include "store/sqlite/file_access.h"
 
 namespace topspin {
 namespace {
@@ -107,8 +108,8 @@ Status claim_file(const std::string& path, const PathParts& parts, const FileOwn
       return check_existing(path, parts.directory, file, owner);
     }
     if (errno != ENOENT) return cannot_open(path, errno);
-    const UniqueFd fd(
-        ::open(parts.file.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
+    const UniqueFd fd(open_database_file(parts.file.c_str(),
+                                         O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
     if (!fd) {
       if (errno == EEXIST) continue;
       return cannot_open(path, errno);

@@ -5,8 +5,8 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include "app/commands/export_target.h"
 #include "app/host/outlet.h"
+#include "app/host/privileges.h"
 #include "app/options/observe_options.h"
 #include "app/options/option_group.h"
 #include "app/sandbox/sandbox.h"
@@ -66,8 +66,13 @@ Status load_config(GateOptions& o, bool changes_database) {
   SandboxFiles files;
   files.inputs = o.samples;
   files.inputs.insert(files.inputs.end(), {path, o.series});
-  (changes_database ? files.outputs : files.databases).push_back(database_path(o.db));
-  files.outputs.push_back(o.output);
+  const std::string database = database_path(o.db);
+  (changes_database ? files.changed_databases : files.databases).push_back(database);
+  // The file must belong to the user.
+  TOPSPIN_TRY(give_up_all_privileges(true));
+  TOPSPIN_ASSIGN(ExportTarget target, ExportTarget::open(o.output, database));
+  o.target = std::make_shared<ExportTarget>(std::move(target));
+  files.output = o.target.get();
   TOPSPIN_TRY(enter_sandbox(files));
   std::error_code ignored;
   if (!o.config_file.empty() || std::filesystem::exists(path, ignored)) {
@@ -106,9 +111,8 @@ Result<Metric> metric_of(const GateOptions& o, std::string name) {
 }
 
 Status deliver(const std::string& text, const GateOptions& o) {
-  TOPSPIN_ASSIGN(ExportTarget target, ExportTarget::open(o.output, database_path(o.db)));
-  TOPSPIN_TRY(target.write(text));
-  return target.finish();
+  TOPSPIN_TRY(o.target->write(text));
+  return o.target->finish();
 }
 
 int show(const Result<Judgement>& judgement, const GateOptions& o) {

@@ -17,7 +17,8 @@ struct MergeOptions {
 };
 
 int merge(const MergeOptions& o) {
-  if (auto entered = enter_sandbox({.databases = o.in, .outputs = {o.out}}); !entered.ok())
+  if (auto entered = enter_sandbox({.databases = o.in, .changed_databases = {o.out}});
+      !entered.ok())
     return fail(entered.error());
   bool left_out = false;
   for (const std::string& from : o.in) {

@@ -85,7 +85,7 @@ Result<bool> is_confirmed(const RemoveOptions& o, const std::vector<StoredRun>& 
 
 int remove(const RemoveOptions& o) {
   const std::string path = database_path(o.db);
-  if (auto entered = enter_sandbox({.outputs = {path}}); !entered.ok())
+  if (auto entered = enter_sandbox({.changed_databases = {path}}); !entered.ok())
     return fail(entered.error());
   const auto chosen = [&]() -> Result<std::vector<StoredRun>> {
     TOPSPIN_ASSIGN(const auto store, RunStore::open(path));
@@ -130,7 +130,7 @@ Result<LabelChanges> parse_changes(std::span<const std::string> words) {
 
 int label(const LabelOptions& o) {
   const std::string path = database_path(o.db);
-  if (auto entered = enter_sandbox({.outputs = {path}}); !entered.ok())
+  if (auto entered = enter_sandbox({.changed_databases = {path}}); !entered.ok())
     return fail(entered.error());
   const std::span<const std::string> words(o.words);
   const auto labelled = [&]() -> Result<std::vector<StoredRun>> {

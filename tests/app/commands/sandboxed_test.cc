@@ -1,5 +1,6 @@
 // Each command that reads files is in its sandbox before it reads the first byte, and does its
 // work there. While a command waits for its file, /proc shows what it may still do.
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <thread>
@@ -100,7 +101,7 @@ INSTANTIATE_TEST_SUITE_P(
         SandboxedCommand{"explain", {"explain"}, 0, "stands out"},
         SandboxedCommand{"exportcsv", {"export", "--format", "csv"}, 0, "tick"},
         SandboxedCommand{"exportperfetto", {"export", "--format", "perfetto"}, 0, "traceEvents"},
-        SandboxedCommand{"compare", {"compare", "side=a", "side=b"}, 0, "side=a"},
+        SandboxedCommand{"compare", {"compare", "side=a", "side=b"}, 0, "INCONCLUSIVE"},
         SandboxedCommand{"gate", {"gate", "--history"}, 0, ""},
         SandboxedCommand{"accept", {"accept", "last", "--because", "test"}, 0, "accepted run #2"},
         SandboxedCommand{"rm", {"rm", "1", "--yes"}, 0, "removed #1"},
@@ -109,6 +110,26 @@ INSTANTIATE_TEST_SUITE_P(
         SandboxedCommand{"loadshow", {"load", "show", "1"}, 2, "has no load"},
         SandboxedCommand{"replay", {"replay", "last", "--once"}, 0, "8888"}),
     [](const auto& test) { return test.param.name; });
+
+TEST(SandboxedReport, ThatIsKilledLeavesNothingHalfWritten) {
+  TempDir dir;
+  five_pings().save(dir.file("a.pcap"));
+  ASSERT_EQ(topspin({"read", dir.file("a.pcap"), "--db", dir.file("t.db")}).exit_code, 0);
+  const auto files = [&] {
+    const std::filesystem::directory_iterator all(dir.path());
+    return std::distance(begin(all), end(all));
+  };
+  ASSERT_EQ(files(), 2);
+  const DatabaseLock lock(dir.file("t.db"));
+  Process report({topspin_binary(), "report", "--db", dir.file("t.db"), "-o", dir.file("r.txt")});
+  ASSERT_TRUE(gets_sandboxed(report.pid()));
+  EXPECT_EQ(files(), 3);
+  report.send(SIGKILL);
+  EXPECT_EQ(report.finish().exit_code, 128 + SIGKILL);
+  for (int i = 0; i < 2000 && files() != 2; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_EQ(files(), 2);
+}
 
 /// A capture file that is read through a pipe, so that the command waits.
 class SandboxedFile : public testing::TestWithParam<SandboxedCommand> {};

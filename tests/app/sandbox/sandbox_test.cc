@@ -4,6 +4,7 @@
 #include "app/sandbox/sandbox.h"
 
 #include <cerrno>
+#include <csignal>
 #include <fstream>
 #include <functional>
 #include <sstream>
@@ -22,6 +23,7 @@
 #include <unistd.h>
 
 #include "core/base/unique_fd.h"
+#include "store/sqlite/file_access.h"
 #include "tests/support/in_child.h"
 #include "tests/support/privileges.h"
 #include "tests/support/temp_dir.h"
@@ -42,7 +44,25 @@ std::string contents(const std::string& path) {
 /// "0" for success, else the name of the errno.
 std::string outcome(long status) { return status >= 0 ? "0" : ::strerrorname_np(errno); }
 
-/// What a command may do that reads `input`, and writes to `place`.
+/// A draft that is renamed to "out" in its directory.
+class Draft final : public Output {
+ public:
+  explicit Draft(std::string directory) : directory_(std::move(directory)) {
+    write_file(directory_ + "/.draft", "new");
+  }
+  std::string directory() const override { return directory_; }
+  Status finish_here() const override {
+    const std::string from = directory_ + "/.draft", to = directory_ + "/out";
+    if (::rename(from.c_str(), to.c_str()) == 0) return {};
+    return make_error(ErrorCode::kOutput, "cannot rename", errno);
+  }
+  void discard_here() const override { ::unlink((directory_ + "/.draft").c_str()); }
+
+ private:
+  std::string directory_;
+};
+
+/// What a command may do that reads `input` and `read.db`, changes `changed.db`, and writes a file.
 class Sandbox : public testing::Test {
  protected:
   void SetUp() override {
@@ -51,18 +71,30 @@ class Sandbox : public testing::Test {
     write_file(input(), "bytes of a stranger");
     write_file(elsewhere() + "/secret", "secret");
     write_file(place() + "/there", "old");
+    for (const char* name : {"/read.db", "/changed.db"}) write_file(place() + name, "database");
   }
   std::string input() const { return dir_.file("input"); }
   std::string place() const { return dir_.file("place"); }
   std::string elsewhere() const { return dir_.file("elsewhere"); }
-  SandboxFiles files() const { return {.inputs = {input()}, .outputs = {place() + "/out"}}; }
 
   /// What `work` returned inside the sandbox.
-  std::string inside(const std::function<std::string()>& work) const {
+  std::string inside(const std::function<std::string(const Output&)>& work,
+                     bool screen = false) const {
     return in_child([&] {
-      const Status entered = enter_sandbox(files());
-      return entered.ok() ? work() : entered.error().message;
+      const Draft draft(place());
+      const Status entered = enter_sandbox({.inputs = {input()},
+                                            .databases = {place() + "/read.db"},
+                                            .changed_databases = {place() + "/changed.db"},
+                                            .output = &draft,
+                                            .screen = screen});
+      return entered.ok() ? work(draft) : entered.error().message;
     });
+  }
+  std::string inside(const std::function<std::string()>& work) const {
+    return inside([&](const Output&) { return work(); });
+  }
+  bool is_there(const std::string& name) const {
+    return ::access((place() + "/" + name).c_str(), F_OK) == 0;
   }
 
   test::TempDir dir_;
@@ -80,17 +112,99 @@ class RefusedFiles : public Sandbox {
   }
 };
 
-TEST_F(Sandbox, ReadsItsInputAndWritesItsOutput) {
+TEST_F(Sandbox, ReadsItsInput) {
   EXPECT_EQ(inside([&] { return contents(input()); }), "bytes of a stranger");
-  EXPECT_EQ(inside([&] {
-              const std::string draft = place() + "/.draft";
-              write_file(draft, "new");
-              if (::rename(draft.c_str(), (place() + "/out").c_str()) != 0) return outcome(-1);
-              return outcome(::unlink((place() + "/there").c_str()));
+}
+
+TEST_F(Sandbox, ItsOutputIsPutIntoPlaceOrRemoved) {
+  EXPECT_EQ(inside([&](const Output& output) {
+              const Status finished = finish_output(output);
+              discard_output(output);  // has no effect any more
+              return finished.ok() ? "ok" : finished.error().message;
+            }),
+            "ok");
+  EXPECT_EQ(contents(place() + "/out"), "new");
+  EXPECT_EQ(inside([&](const Output& output) {
+              discard_output(output);
+              return std::to_string(is_there(".draft"));
             }),
             "0");
-  EXPECT_EQ(contents(place() + "/out"), "new");
-  EXPECT_EQ(::access((place() + "/there").c_str(), F_OK), -1);
+  EXPECT_EQ(inside([&](const Output& output) {
+              discard_output(output);
+              const Status finished = finish_output(output);
+              return finished.ok() ? "nothing to do" : finished.error().message;
+            }),
+            "nothing to do");
+}
+
+TEST_F(Sandbox, ItsOutputIsRemovedIfItIsKilled) {
+  EXPECT_THAT(inside([] {
+                ::raise(SIGKILL);
+                return std::string();
+              }),
+              HasSubstr("ended with status"));
+  for (int i = 0; i < 2000 && is_there(".draft"); ++i) ::usleep(10'000);
+  EXPECT_FALSE(is_there(".draft"));
+}
+
+TEST_F(Sandbox, AFailureToPutTheOutputIntoPlaceIsReported) {
+  ASSERT_EQ(::mkdir((place() + "/out").c_str(), 0755), 0);
+  EXPECT_EQ(inside([&](const Output& output) {
+              const Status finished = finish_output(output);
+              return finished.ok() ? "ok" : finished.error().message;
+            }),
+            "cannot rename");
+}
+
+TEST_F(Sandbox, ItsDatabasesAreOpenedOutside) {
+  const auto in_place = [&](const std::string& name, int flags) {
+    return inside([&] {
+      return outcome(open_database_file((place() + "/" + name).c_str(), flags | O_CLOEXEC, 0644));
+    });
+  };
+  EXPECT_EQ(in_place("changed.db", O_RDWR), "0");
+  EXPECT_EQ(in_place("changed.db-wal", O_RDWR | O_CREAT), "0");
+  EXPECT_EQ(in_place("read.db", O_RDONLY), "0");
+  EXPECT_EQ(in_place("read.db", O_RDWR), "EACCES");
+  EXPECT_EQ(in_place("read.db-shm", O_RDWR | O_CREAT), "0");
+  EXPECT_EQ(in_place("", O_RDONLY | O_DIRECTORY), "EACCES");  // "place/", as nobody asks for it
+  EXPECT_EQ(inside([&] { return outcome(open_database_file(place().c_str(), O_RDONLY)); }), "0");
+  EXPECT_TRUE(is_there("changed.db-wal"));
+}
+
+TEST_F(RefusedFiles, WhatIsBesideItsDatabasesAndOutputIsNotOpened) {
+  for (const char* name : {"/there", "/read.db", "/changed.db", "/changed.db-wal", "/new"}) {
+    EXPECT_EQ(opened(place() + name, O_RDWR | O_CREAT), "EACCES") << name;
+    if (std::string_view(name) != "/new") EXPECT_EQ(opened(place() + "/there", O_RDONLY), "EACCES");
+  }
+  EXPECT_EQ(
+      inside([&] { return outcome(open_database_file((place() + "/there").c_str(), O_RDONLY)); }),
+      "EACCES");
+}
+
+TEST_F(RefusedFiles, ALinkInThePlaceOfADatabaseIsNotFollowed) {
+  ::unlink((place() + "/changed.db").c_str());
+  ASSERT_EQ(::symlink((elsewhere() + "/secret").c_str(), (place() + "/changed.db").c_str()), 0);
+  EXPECT_EQ(inside([&] {
+              return outcome(open_database_file((place() + "/changed.db").c_str(), O_RDWR));
+            }),
+            "ELOOP");
+}
+
+TEST_F(Sandbox, AScreenIsSavedToANewFileOnly) {
+  EXPECT_EQ(inside([&](const Output&) {
+              const auto made = save_screen();
+              return made.ok() ? "made" : "refused";
+            }),
+            "refused");
+  const std::string name = inside(
+      [&](const Output&) {
+        const auto made = save_screen();
+        return made.ok() ? made->name : made.error().message;
+      },
+      true);
+  EXPECT_THAT(name, testing::StartsWith("topspin-"));
+  EXPECT_EQ(::unlink(name.c_str()), 0);
 }
 
 TEST_F(Sandbox, StartsThreads) {
@@ -106,13 +220,13 @@ TEST_F(Sandbox, HasNoCapabilitiesAndCannotGetAny) {
   const std::string status = inside([] { return contents("/proc/self/status"); });
   EXPECT_THAT(status, HasSubstr("NoNewPrivs:\t1\n"));
   if (sandbox_support().seccomp) EXPECT_THAT(status, HasSubstr("Seccomp:\t2\n"));
-  // CAP_CHOWN is 0 and CAP_DAC_OVERRIDE is 1.
-  const char* const kept = ::geteuid() == 0 ? "0000000000000003" : "0000000000000000";
+  // CAP_DAC_OVERRIDE is 1.
+  const char* const kept = ::geteuid() == 0 ? "0000000000000002" : "0000000000000000";
   EXPECT_THAT(status, HasSubstr(fmt::format("CapPrm:\t{}\n", kept)));
   EXPECT_THAT(status, HasSubstr(fmt::format("CapEff:\t{}\n", kept)));
   EXPECT_THAT(status, HasSubstr("CapInh:\t0000000000000000\n"));
   EXPECT_THAT(status, HasSubstr("CapAmb:\t0000000000000000\n"));
-  if (::geteuid() == 0) EXPECT_THAT(status, HasSubstr(fmt::format("CapBnd:\t{}\n", kept)));
+  if (::geteuid() == 0) EXPECT_THAT(status, HasSubstr("CapBnd:\t0000000000000000\n"));
 }
 
 TEST_F(Sandbox, BecomesTheUserWhoCalledSudo) {
@@ -121,7 +235,7 @@ TEST_F(Sandbox, BecomesTheUserWhoCalledSudo) {
   const std::string status = in_child([&] {
     ::setenv("SUDO_UID", "65534", 1);
     ::setenv("SUDO_GID", "65534", 1);
-    const Status entered = enter_sandbox(files());
+    const Status entered = enter_sandbox({.inputs = {input()}});
     return entered.ok() ? contents("/proc/self/status") : entered.error().message;
   });
   EXPECT_THAT(status, HasSubstr("Uid:\t65534\t65534\t65534\t65534\n"));
@@ -148,45 +262,10 @@ TEST_F(RefusedFiles, OtherFilesAreNotWritten) {
   EXPECT_EQ(contents(elsewhere() + "/secret"), "secret");
 }
 
-TEST_F(RefusedFiles, OtherFilesAreNotRemovedOrMoved) {
-  const std::string secret = elsewhere() + "/secret";
-  EXPECT_EQ(inside([&] { return outcome(::unlink(secret.c_str())); }), "EACCES");
-  EXPECT_NE(inside([&] { return outcome(::rename(secret.c_str(), (place() + "/x").c_str())); }),
-            "0");
-  EXPECT_NE(inside([&] { return outcome(::rename((place() + "/there").c_str(), secret.c_str())); }),
-            "0");
-  EXPECT_EQ(contents(secret), "secret");
-}
-
 TEST_F(RefusedFiles, AnOpenFileOfAnotherProcessIsOutOfReach) {
   const UniqueFd mine(::open((elsewhere() + "/secret").c_str(), O_RDONLY | O_CLOEXEC));
   const std::string path = fmt::format("/proc/{}/fd/{}", ::getpid(), mine.get());
   EXPECT_EQ(opened(path, O_RDONLY), "EACCES");
-}
-
-/// A read-only database at rest needs nothing but its file; one that was not closed needs its
-/// directory.
-TEST_F(RefusedFiles, ADatabaseAtRestOpensItsDirectoryToNobody) {
-  const std::string database = dir_.file("elsewhere/run.db");
-  std::string header(100, '\0');
-  header.replace(0, 15, "SQLite format 3");
-  header[18] = header[19] = 1;
-  write_file(database, header);
-  const auto create_beside = [&](bool screen) {
-    return in_child([&] {
-      const Status entered = enter_sandbox({.databases = {database}, .screen = screen});
-      if (!entered.ok()) return entered.error().message;
-      const std::string wal = database + "-wal";
-      return outcome(::open(database.c_str(), O_RDONLY)) + " " +
-             outcome(::open((elsewhere() + "/secret").c_str(), O_RDONLY)) + " " +
-             outcome(::open(wal.c_str(), O_RDWR | O_CREAT, 0644));
-    });
-  };
-  EXPECT_EQ(create_beside(false), "0 EACCES EACCES");
-  EXPECT_EQ(create_beside(true), "0 0 EACCES");
-  header[18] = header[19] = 2;  // write-ahead log
-  write_file(database, header);
-  EXPECT_EQ(create_beside(false), "0 0 0");
 }
 
 /// A call that the sandbox refuses by ending the process.
@@ -216,7 +295,7 @@ TEST_P(RefusedCalls, EndTheProcessAndAreNamed) {
     if (child == 0) {
       const int fd = ::open(log.c_str(), O_WRONLY | O_CREAT, 0644);
       ::dup2(fd, STDERR_FILENO);
-      if (!enter_sandbox(files()).ok()) ::_exit(1);
+      if (!enter_sandbox({.inputs = {input()}}).ok()) ::_exit(1);
       GetParam().make();
       ::_exit(0);
     }
@@ -270,12 +349,14 @@ INSTANTIATE_TEST_SUITE_P(
         RefusedCall{"setgroups", [] { call(SYS_setgroups, 0); }},
         RefusedCall{"capset", [] { call(SYS_capset, 0); }},
         RefusedCall{"fchmodat", [] { call(SYS_fchmodat, AT_FDCWD, address("/tmp"), 0777); }},
-        RefusedCall{"fchmod", [] { call(SYS_fchmod, 0, S_ISUID | 0755); }},
         RefusedCall{"fchownat", [] { call(SYS_fchownat, AT_FDCWD, address("/tmp"), 0, 0); }},
         RefusedCall{"linkat", [] { call(SYS_linkat, AT_FDCWD, address("a"), AT_FDCWD); }},
         RefusedCall{"symlinkat", [] { call(SYS_symlinkat, address("a"), AT_FDCWD); }},
         RefusedCall{"mkdirat", [] { call(SYS_mkdirat, AT_FDCWD, address("a")); }},
         RefusedCall{"mknodat", [] { call(SYS_mknodat, AT_FDCWD, address("a")); }},
+        RefusedCall{"renameat2", [] { call(SYS_renameat2, AT_FDCWD, address("a")); }},
+        RefusedCall{"unlinkat", [] { call(SYS_unlinkat, AT_FDCWD, address("a")); }},
+        RefusedCall{"memfd_create", [] { call(SYS_memfd_create, address("a")); }},
         RefusedCall{"truncate", [] { call(SYS_truncate, address("a")); }},
         RefusedCall{"utimensat", [] { call(SYS_utimensat, AT_FDCWD, address("a")); }},
         RefusedCall{"setxattr", [] { call(SYS_setxattr, address("a")); }},
@@ -292,6 +373,34 @@ INSTANTIATE_TEST_SUITE_P(
         RefusedCall{"reboot", [] { call(SYS_reboot, 0); }},
         RefusedCall{"settimeofday", [] { call(SYS_settimeofday, 0); }}),
     [](const auto& test) { return test.param.name; });
+
+TEST_F(Sandbox, AnOpenFileKeepsItsModeAndOwner) {
+  if (!sandbox_support().seccomp) GTEST_SKIP() << "needs seccomp filters";
+  EXPECT_EQ(inside([&] {
+              const int fd = ::open(input().c_str(), O_RDONLY | O_CLOEXEC);
+              return outcome(::fchmod(fd, 0777)) + " " + outcome(::fchmod(fd, S_ISUID | 0755)) +
+                     " " + outcome(::fchown(fd, 65534, 65534));
+            }),
+            "EPERM EPERM EPERM");
+}
+
+TEST_F(Sandbox, AFileBesideADatabaseIsForTheSameUsers) {
+  const std::string database = place() + "/changed.db";
+  ASSERT_EQ(::chmod(database.c_str(), 0664), 0);
+  if (::geteuid() == 0) ASSERT_EQ(::chown(database.c_str(), 65534, 65534), 0);
+  ::umask(077);
+  EXPECT_EQ(
+      inside([&] {
+        return outcome(open_database_file((database + "-wal").c_str(), O_RDWR | O_CREAT, 0664));
+      }),
+      "0");
+  struct stat made {
+  }, model{};
+  ASSERT_EQ(::stat((database + "-wal").c_str(), &made), 0);
+  ASSERT_EQ(::stat(database.c_str(), &model), 0);
+  EXPECT_EQ(made.st_mode, model.st_mode);
+  EXPECT_EQ(made.st_uid, model.st_uid);
+}
 
 TEST_F(Sandbox, NoMemoryBecomesCode) {
   if (!sandbox_support().seccomp) GTEST_SKIP() << "needs seccomp filters";
