@@ -167,7 +167,7 @@ TEST_F(Sandbox, ItsDatabasesAreOpenedOutside) {
   EXPECT_EQ(in_place("read.db", O_RDONLY), "0");
   EXPECT_EQ(in_place("read.db", O_RDWR), "EACCES");
   EXPECT_EQ(in_place("read.db-shm", O_RDWR | O_CREAT), "0");
-  EXPECT_EQ(in_place("", O_RDONLY | O_DIRECTORY), "EACCES");  // "place/", as nobody asks for it
+  // Its directory, which SQLite syncs.
   EXPECT_EQ(inside([&] { return outcome(open_database_file(place().c_str(), O_RDONLY)); }), "0");
   EXPECT_TRUE(is_there("changed.db-wal"));
 }
@@ -175,7 +175,7 @@ TEST_F(Sandbox, ItsDatabasesAreOpenedOutside) {
 TEST_F(RefusedFiles, WhatIsBesideItsDatabasesAndOutputIsNotOpened) {
   for (const char* name : {"/there", "/read.db", "/changed.db", "/changed.db-wal", "/new"}) {
     EXPECT_EQ(opened(place() + name, O_RDWR | O_CREAT), "EACCES") << name;
-    if (std::string_view(name) != "/new") EXPECT_EQ(opened(place() + "/there", O_RDONLY), "EACCES");
+    EXPECT_EQ(opened(place() + name, O_RDONLY), is_there(name) ? "EACCES" : "ENOENT") << name;
   }
   EXPECT_EQ(
       inside([&] { return outcome(open_database_file((place() + "/there").c_str(), O_RDONLY)); }),
@@ -219,14 +219,16 @@ TEST_F(Sandbox, StartsThreads) {
 TEST_F(Sandbox, HasNoCapabilitiesAndCannotGetAny) {
   const std::string status = inside([] { return contents("/proc/self/status"); });
   EXPECT_THAT(status, HasSubstr("NoNewPrivs:\t1\n"));
-  if (sandbox_support().seccomp) EXPECT_THAT(status, HasSubstr("Seccomp:\t2\n"));
+  EXPECT_THAT(status, HasSubstr(sandbox_support().seccomp ? "Seccomp:\t2\n" : "Seccomp:"));
   // CAP_DAC_OVERRIDE is 1.
   const char* const kept = ::geteuid() == 0 ? "0000000000000002" : "0000000000000000";
   EXPECT_THAT(status, HasSubstr(fmt::format("CapPrm:\t{}\n", kept)));
   EXPECT_THAT(status, HasSubstr(fmt::format("CapEff:\t{}\n", kept)));
   EXPECT_THAT(status, HasSubstr("CapInh:\t0000000000000000\n"));
   EXPECT_THAT(status, HasSubstr("CapAmb:\t0000000000000000\n"));
-  if (::geteuid() == 0) EXPECT_THAT(status, HasSubstr("CapBnd:\t0000000000000000\n"));
+  if (::geteuid() == 0) {  // others cannot remove from it
+    EXPECT_THAT(status, HasSubstr("CapBnd:\t0000000000000000\n"));
+  }
 }
 
 TEST_F(Sandbox, BecomesTheUserWhoCalledSudo) {
@@ -356,7 +358,6 @@ INSTANTIATE_TEST_SUITE_P(
         RefusedCall{"mknodat", [] { call(SYS_mknodat, AT_FDCWD, address("a")); }},
         RefusedCall{"renameat2", [] { call(SYS_renameat2, AT_FDCWD, address("a")); }},
         RefusedCall{"unlinkat", [] { call(SYS_unlinkat, AT_FDCWD, address("a")); }},
-        RefusedCall{"memfd_create", [] { call(SYS_memfd_create, address("a")); }},
         RefusedCall{"truncate", [] { call(SYS_truncate, address("a")); }},
         RefusedCall{"utimensat", [] { call(SYS_utimensat, AT_FDCWD, address("a")); }},
         RefusedCall{"setxattr", [] { call(SYS_setxattr, address("a")); }},
@@ -387,7 +388,9 @@ TEST_F(Sandbox, AnOpenFileKeepsItsModeAndOwner) {
 TEST_F(Sandbox, AFileBesideADatabaseIsForTheSameUsers) {
   const std::string database = place() + "/changed.db";
   ASSERT_EQ(::chmod(database.c_str(), 0664), 0);
-  if (::geteuid() == 0) ASSERT_EQ(::chown(database.c_str(), 65534, 65534), 0);
+  if (::geteuid() == 0) {
+    ASSERT_EQ(::chown(database.c_str(), 65534, 65534), 0);
+  }
   ::umask(077);
   EXPECT_EQ(
       inside([&] {
