@@ -18,6 +18,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "tui/terminal/curses_terminal.h"
+
 namespace topspin {
 namespace {
 
@@ -147,6 +149,7 @@ void add_rules(FilterBuilder& filter) {
 
 /// Runs instead of a refused call. The process cannot be trusted any more, so this does little.
 void report_refused_call(int, siginfo_t* info, void*) {
+  restore_terminal_now();
   std::array<char, 200> text;
   char* const name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, info->si_syscall);
   const auto [end, size] = fmt::format_to_n(

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <pty.h>
 #include <sys/stat.h>
 
 #include "core/base/unique_fd.h"
@@ -129,6 +130,43 @@ TEST(SandboxedReport, ThatIsKilledLeavesNothingHalfWritten) {
   for (int i = 0; i < 2000 && files() != 2; ++i)
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   EXPECT_EQ(files(), 2);
+}
+
+/// The screen of replay, in a terminal of its own. The key e saves it to a file.
+TEST(SandboxedScreen, ReplayShowsARunAndSavesIt) {
+  TempDir dir;
+  five_pings().save(dir.file("a.pcap"));
+  ASSERT_EQ(topspin({"read", dir.file("a.pcap"), "--db", dir.file("t.db")}).exit_code, 0);
+  int terminal = -1;
+  winsize size{40, 120, 0, 0};
+  const pid_t pid = forkpty(&terminal, nullptr, nullptr, &size);
+  ASSERT_GE(pid, 0);
+  if (pid == 0) {
+    setenv("TERM", "xterm-256color", 1);
+    if (chdir(dir.path().c_str()) == 0)
+      execl(topspin_binary().c_str(), "topspin", "replay", "--db", "t.db", nullptr);
+    _exit(127);
+  }
+  const UniqueFd owner(terminal);
+  EXPECT_TRUE(gets_sandboxed(pid)) << status_of(pid);
+  const auto saved = [&] {
+    for (const auto& entry : std::filesystem::directory_iterator(dir.path()))
+      if (entry.path().filename().string().starts_with("topspin-")) return true;
+    return false;
+  };
+  std::string shown;
+  bool pressed = false, quit = false;
+  std::array<char, 4096> buffer;
+  for (ssize_t got = 0; (got = read(terminal, buffer.data(), buffer.size())) > 0;) {
+    shown.append(buffer.data(), static_cast<size_t>(got));
+    if (!pressed && shown.find("REPLAY") != std::string::npos)
+      pressed = write(terminal, "ne", 2) == 2;  // names are looked up, too
+    if (!quit && shown.find("written to") != std::string::npos) quit = write(terminal, "q", 1) == 1;
+  }
+  int status = -1;
+  EXPECT_EQ(waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(status, 0) << shown;
+  EXPECT_TRUE(quit && saved()) << shown;
 }
 
 /// A capture file that is read through a pipe, so that the command waits.
