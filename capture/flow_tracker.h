@@ -186,6 +186,11 @@ Result<std::vector<InterfaceInfo>> list_interfaces();
 /// Whether `filter` compiles for Ethernet. Used to refuse a bad filter before anything is opened.
 Status check_filter(std::string_view filter);
 
+/// Looks up the names of hosts, networks and services in `filter` now, for the files that this
+/// process opens later with the same filter. (The sandbox of `read` has no way to a name server.)
+/// A filter that does not compile fails there. REQUIRES: one thread; called at most once.
+void look_up_names_in(const std::string& filter);
+
 std::string pcap_library_version();
 
 }  // namespace topspin

@@ -9,6 +9,7 @@
 #include "app/commands/commands.h"
 #include "app/host/outlet.h"
 #include "app/options/observe_options.h"
+#include "app/sandbox/sandbox.h"
 #include "capture/flow_tracker.h"
 #include "core/base/text.h"
 #include "core/tick/numbers.h"
@@ -25,7 +26,9 @@ void print_word(std::string_view word) { fmt::print("{}\n", sanitize_for_termina
 /// The newest runs by their numbers, and all labels and branches. Nothing if there is no database.
 void print_runs() {
   print_word("last");
-  const auto store = RunStore::open(database_path(""));
+  const std::string path = database_path("");
+  if (!enter_sandbox({.databases = {path}}).ok()) return;
+  const auto store = RunStore::open(path);
   if (!store.ok()) return;
   std::vector<Error> damaged;
   const auto runs = (*store)->list_runs(&damaged);

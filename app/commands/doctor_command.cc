@@ -9,6 +9,7 @@
 #include "app/options/option_group.h"
 #include "app/prove/fault_subject.h"
 #include "app/prove/prove.h"
+#include "app/sandbox/sandbox.h"
 #include "app/version.h"
 #include "capture/flow_tracker.h"
 #include "core/base/text.h"
@@ -42,6 +43,19 @@ DoctorFinding try_capture(const InterfaceInfo& interface) {
   return finding;
 }
 
+/// What the kernel has for the sandbox of the commands that read files.
+void examine_sandbox(std::vector<DoctorFinding>& findings) {
+  const SandboxSupport support = sandbox_support();
+  const bool landlock = support.landlock_version > 0;
+  findings.push_back({"sandbox", "seccomp", support.seccomp,
+                      support.seccomp ? "" : "this kernel is built without seccomp filters", ""});
+  findings.push_back(
+      {"sandbox",
+       landlock ? fmt::format("Landlock (ABI {})", support.landlock_version) : "Landlock", landlock,
+       landlock ? "" : "this kernel has no Landlock (it came with 5.13), or it is turned off",
+       landlock ? "" : "add landlock to the list lsm= of the kernel's command line"});
+}
+
 int diagnose(const std::string& format) {
   DoctorReport report;
   report.host = read_host_info();
@@ -54,6 +68,7 @@ int diagnose(const std::string& format) {
     report.findings.push_back({"capture", "interfaces", false, interfaces.error().message, ""});
   }
   report.findings.push_back({"capture", "files", true, "", ""});
+  examine_sandbox(report.findings);
   for (const RungReport& rung : examine_probes()) {
     report.findings.push_back(
         {rung.probe, std::string(rung_name(rung.rung)), rung.works, rung.reason, rung.remedy});

@@ -12,6 +12,7 @@
 #include "app/host/outlet.h"
 #include "app/options/observe_options.h"
 #include "app/options/option_group.h"
+#include "app/sandbox/sandbox.h"
 #include "ci/run_selection.h"
 #include "core/base/text.h"
 #include "report/json/reports.h"
@@ -61,6 +62,7 @@ Status list_slow_replies(RunStore& store, const StoredRun& run, const ExplainOpt
 }
 
 Status explain(const ExplainOptions& o) {
+  TOPSPIN_TRY(enter_sandbox({.databases = {database_path(o.db)}}));
   TOPSPIN_ASSIGN(const auto store, RunStore::open(database_path(o.db)));
   TOPSPIN_ASSIGN(const StoredRun run, select_run(*store, o.run));
   if (!o.at.empty() || !o.took.empty()) return list_slow_replies(*store, run, o);

@@ -10,8 +10,10 @@
 #include "app/commands/export_target.h"
 #include "app/commands/gate/judgement_file.h"
 #include "app/host/outlet.h"
+#include "app/host/privileges.h"
 #include "app/options/observe_options.h"
 #include "app/options/option_group.h"
+#include "app/sandbox/sandbox.h"
 #include "ci/run_selection.h"
 #include "report/export/export.h"
 #include "report/export/folded_stacks.h"
@@ -125,18 +127,21 @@ Status export_stored(const ExportOptions& o) {
   if (o.format == "csv" && !o.table.empty()) {
     TOPSPIN_ASSIGN([[maybe_unused]] const CsvTableKind table, parse_csv_table(o.table));
   }
+  // The file must belong to the user. The sandbox opens no socket.
+  TOPSPIN_TRY(give_up_all_privileges(true));
+  TOPSPIN_ASSIGN(ExportTarget target, o.collector.empty()
+                                          ? ExportTarget::open(o.output, database_path(o.db))
+                                          : ExportTarget::connect_udp(o.collector));
+  TOPSPIN_TRY(enter_sandbox(
+      {.inputs = {o.judgement}, .databases = {database_path(o.db)}, .output = &target}));
   if (is_of_judgement(o.format)) {
     TOPSPIN_ASSIGN(const Judgement judgement, load_judgement(o));
-    TOPSPIN_ASSIGN(ExportTarget target, ExportTarget::open(o.output, database_path(o.db)));
     TOPSPIN_TRY(target.write(o.format == "junit" ? judgement_junit(judgement)
                                                  : judgement_github(judgement)));
     return target.finish();
   }
   TOPSPIN_ASSIGN(const auto store, RunStore::open(database_path(o.db)));
   TOPSPIN_ASSIGN(const auto runs, runs_to_export(o, *store));
-  TOPSPIN_ASSIGN(ExportTarget target, o.collector.empty()
-                                          ? ExportTarget::open(o.output, database_path(o.db))
-                                          : ExportTarget::connect_udp(o.collector));
   TOPSPIN_TRY(
       export_to(o, *store, runs, [&](std::string_view bytes) { return target.write(bytes); }));
   return target.finish();

@@ -240,7 +240,7 @@ ExportTarget::ExportTarget(ExportTarget&& other) noexcept
       unfinished_(std::exchange(other.unfinished_, {})) {}
 
 ExportTarget::~ExportTarget() {
-  if (!unfinished_.empty()) ::unlink(unfinished_.c_str());
+  if (!unfinished_.empty()) discard_output(*this);
 }
 
 Error ExportTarget::cannot_write(int os_errno) const {
@@ -270,19 +270,32 @@ Status ExportTarget::write(std::string_view bytes) {
 
 Status ExportTarget::finish() {
   if (path_.empty()) return {};
+  TOPSPIN_TRY(finish_output(*this));
+  unfinished_.clear();
+  return {};
+}
+
+std::string ExportTarget::directory() const {
+  return path_.empty() ? std::string() : directory_of(path_);
+}
+
+void ExportTarget::discard_here() const {
+  if (!unfinished_.empty()) ::unlink(unfinished_.c_str());
+}
+
+Status ExportTarget::finish_here() const {
   if (unfinished_.empty()) return copy_into_place();
-  if (::rename(unfinished_.c_str(), path_.c_str()) == 0) {
-    unfinished_.clear();
-    return {};
-  }
+  if (::rename(unfinished_.c_str(), path_.c_str()) == 0) return {};
   // The file may be a mount point, as with docker's --volume of a file.
   if (errno != EBUSY && errno != EXDEV) return cannot_write(errno);
-  return copy_into_place();
+  TOPSPIN_TRY(copy_into_place());
+  ::unlink(unfinished_.c_str());
+  return {};
 }
 
 /// Replaces the old content only now that the new text is complete. Reserves the space first, so
 /// that a full disk is noticed before.
-Status ExportTarget::copy_into_place() {
+Status ExportTarget::copy_into_place() const {
   const UniqueFd file(::open(path_.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
   struct stat info {};
   if (!file || ::fstat(fd_, &info) != 0) return cannot_write(errno);

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "app/sandbox/sandbox.h"
 #include "core/base/result.h"
 #include "core/base/unique_fd.h"
 
@@ -18,7 +19,7 @@ std::string name_ending(const std::string& path);
 Status check_output_name(const std::string& path, const std::string& formats);
 
 /// Every `-o FILE` of report, export, compare and gate goes through this class.
-class ExportTarget {
+class ExportTarget final : public Output {
  public:
   /// Opens a file, or standard output for "" and "-". A file appears under its name only when it is
   /// complete: it is written under another name in the same directory, and finish() renames it. If
@@ -39,16 +40,22 @@ class ExportTarget {
   ExportTarget(const ExportTarget&) = delete;
   ExportTarget& operator=(const ExportTarget&) = delete;
   /// Removes the file if finish() was not called.
-  ~ExportTarget();
+  ~ExportTarget() override;
 
   Status write(std::string_view bytes);
+  /// Both work in the sandbox, if it was entered with this target as the output. It must not be
+  /// moved between.
   Status finish();
+
+  std::string directory() const override;
+  Status finish_here() const override;
+  void discard_here() const override;
 
  private:
   ExportTarget() = default;
   Error cannot_write(int os_errno) const;
   Status begin_beside(const std::string& path);
-  Status copy_into_place();
+  Status copy_into_place() const;
 
   UniqueFd owned_;
   int fd_ = -1;

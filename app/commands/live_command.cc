@@ -7,9 +7,11 @@
 #include "app/host/outlet.h"
 #include "app/options/option_group.h"
 #include "app/recording/recording.h"
+#include "app/sandbox/sandbox.h"
 #include "app/screen/live.h"
 #include "app/screen/playback.h"
 #include "app/screen/turns.h"
+#include "capture/flow_tracker.h"
 
 namespace topspin {
 namespace {
@@ -49,13 +51,27 @@ Status check_packet_file(const LiveCommand& o) {
   return {};
 }
 
+/// -r: reads the file in the sandbox.
+int show_file(const LiveCommand& o) {
+  auto name_process = start_outside_of_sandbox(o.look);
+  if (!name_process.ok()) return fail(name_process.error());
+  const auto filter = filter_text(o.record.observe);
+  if (!filter.ok()) return fail(filter.error());
+  look_up_names_in(*filter);
+  const Status entered =
+      enter_sandbox({.inputs = {o.file, o.look.colours}, .screen = !is_plain(o.look)});
+  if (!entered.ok()) return fail(entered.error());
+  return play_file(o.file, o.record.observe, o.look, o.record.max_packets,
+                   std::move(name_process).value());
+}
+
 int run_live(LiveCommand& o) {
   if (auto checked = check_look_options(o.look); !checked.ok()) return fail(checked.error());
   if (auto checked = check_filter_words(o.record.observe); !checked.ok())
     return fail(checked.error());
   o.record.observe.count_payload = true;  // the Data column
   if (auto checked = check_packet_file(o); !checked.ok()) return fail(checked.error());
-  if (!o.file.empty()) return play_file(o.file, o.record.observe, o.look, o.record.max_packets);
+  if (!o.file.empty()) return show_file(o);
   o.record.quiet = true;
   o.record.store = !o.record.observe.db.empty();
   // Liveness judges each flow in each tick, so the tick must have all changed rows.

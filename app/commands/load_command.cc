@@ -19,6 +19,7 @@
 #include "app/host/privileges.h"
 #include "app/options/observe_options.h"
 #include "app/options/option_group.h"
+#include "app/sandbox/sandbox.h"
 #include "app/version.h"
 #include "ci/run_selection.h"
 #include "core/base/text.h"
@@ -141,6 +142,7 @@ struct ShowArguments {
 /// Shows the loads of several runs, from one or more hosts, merged into one.
 int show(const ShowArguments& arguments) {
   const auto merged = [&]() -> Result<LoadResult> {
+    TOPSPIN_TRY(enter_sandbox({.databases = {database_path(arguments.db)}}));
     TOPSPIN_ASSIGN(const auto store, RunStore::open(database_path(arguments.db)));
     TOPSPIN_ASSIGN(const auto chosen, select_runs(*store, arguments.runs));
     std::vector<LoadResult> loads;

@@ -9,6 +9,7 @@
 #include "app/host/outlet.h"
 #include "app/options/observe_options.h"
 #include "app/options/option_group.h"
+#include "app/sandbox/sandbox.h"
 #include "app/tick/judge_losses.h"
 #include "app/tick/tick_builder.h"
 #include "app/version.h"
@@ -131,6 +132,14 @@ int read_capture(const ReadOptions& o) {
   if (!interval_ns.ok()) return fail(interval_ns.error());
 
   const bool store = !o.observe.db.empty();
+  const HostInfo host = store ? read_host_info() : HostInfo();
+  look_up_names_in(*filter);
+  const Status entered =
+      enter_sandbox({.inputs = {o.file},
+                     .changed_databases = store ? std::vector{database_path(o.observe.db)}
+                                                : std::vector<std::string>()});
+  if (!entered.ok()) return fail(entered.error());
+
   FileOptions file{o.file, *filter, store ? *interval_ns : 0,
                    store ? WriterOptions{}.max_flow_rows : 0};
   file.max_rows_at_end = WriterOptions{}.max_flow_rows;
@@ -147,7 +156,7 @@ int read_capture(const ReadOptions& o) {
   std::optional<FileRecorder> recorder;
   if (store) {
     RunInfo info;
-    info.host = read_host_info();
+    info.host = host;
     info.labels = *labels;
     info.settings.interface = o.file;
     info.settings.filter = *filter;

@@ -10,6 +10,7 @@
 #include "app/host/outlet.h"
 #include "app/options/observe_options.h"
 #include "app/options/option_group.h"
+#include "app/sandbox/sandbox.h"
 #include "app/screen/playback.h"
 #include "app/screen/recorded_run.h"
 #include "ci/run_selection.h"
@@ -30,6 +31,19 @@ Result<Recorded> open_run(const ReplayOptions& o) {
   return recorded_run(std::move(store), run);
 }
 
+int replay(const ReplayOptions& o) {
+  if (auto checked = check_look_options(o.look); !checked.ok()) return fail(checked.error());
+  auto name_process = start_outside_of_sandbox(o.look);
+  if (!name_process.ok()) return fail(name_process.error());
+  const Status entered = enter_sandbox({.inputs = {o.look.colours},
+                                        .databases = {database_path(o.db)},
+                                        .screen = !is_plain(o.look)});
+  if (!entered.ok()) return fail(entered.error());
+  auto recorded = open_run(o);
+  if (!recorded.ok()) return fail(recorded.error());
+  return play(std::move(recorded).value(), o.look, std::move(name_process).value());
+}
+
 }  // namespace
 
 void add_replay_command(CLI::App& root, Action& action) {
@@ -45,14 +59,7 @@ void add_replay_command(CLI::App& root, Action& action) {
       "last --once --screen scheduler\n\nSpace pauses, Left and Right step, + and - change the "
       "speed. l goes to the next loss, w to the worst lateness, or to the slowest reply if no flow "
       "has a period.");
-  command->callback([o, &action] {
-    action = [o] {
-      if (auto checked = check_look_options(o->look); !checked.ok()) return fail(checked.error());
-      auto recorded = open_run(*o);
-      if (!recorded.ok()) return fail(recorded.error());
-      return play(std::move(recorded).value(), o->look);
-    };
-  });
+  command->callback([o, &action] { action = [o] { return replay(*o); }; });
 }
 
 }  // namespace topspin

@@ -6,9 +6,11 @@
 #include "app/commands/export_target.h"
 #include "app/commands/gate/judgement_file.h"
 #include "app/host/outlet.h"
+#include "app/host/privileges.h"
 #include "app/options/observe_options.h"
 #include "app/options/option_group.h"
 #include "app/plan/plan.h"
+#include "app/sandbox/sandbox.h"
 #include "ci/run_selection.h"
 #include "report/html/html_report.h"
 #include "report/json/reports.h"
@@ -47,9 +49,8 @@ Result<std::string> report_format(const ReportOptions& o) {
 }
 
 /// For text and JSON: one run after the other. If a name is wrong, nothing is written.
-Status write_one_by_one(RunStore& store, const ReportOptions& o, bool json) {
+Status write_one_by_one(RunStore& store, const ReportOptions& o, bool json, ExportTarget& target) {
   TOPSPIN_ASSIGN(const auto chosen, select_runs(store, o.runs));
-  TOPSPIN_ASSIGN(ExportTarget target, ExportTarget::open(o.output, database_path(o.db)));
   for (const StoredRun& run : chosen) {
     if (json) {
       TOPSPIN_ASSIGN(const RunReport report, read_run_report(store, run, plan_rules));
@@ -75,13 +76,19 @@ Status write_report(const ReportOptions& o) {
   if (o.max_bytes && *o.max_bytes < 1)
     return make_error(ErrorCode::kUsage,
                       fmt::format("--max-bytes {} must be 1 or more", *o.max_bytes));
+  // The file must belong to the user.
+  TOPSPIN_TRY(give_up_all_privileges(true));
+  TOPSPIN_ASSIGN(ExportTarget target, ExportTarget::open(o.output, database_path(o.db)));
+  TOPSPIN_TRY(enter_sandbox(
+      {.inputs = {o.judgement}, .databases = {database_path(o.db)}, .output = &target}));
   TOPSPIN_ASSIGN(const auto store, RunStore::open(database_path(o.db)));
   if (!o.judgement.empty() && (format == "text" || format == "json")) {
     return make_error(
         ErrorCode::kUsage,
         fmt::format("--judgement has no effect with --format {}; leave it out", format));
   }
-  if (format == "text" || format == "json") return write_one_by_one(*store, o, format == "json");
+  if (format == "text" || format == "json")
+    return write_one_by_one(*store, o, format == "json", target);
   TOPSPIN_ASSIGN(ReportPage page, read_report_page(*store, o.runs, plan_rules));
   if (!o.judgement.empty()) {
     if (!page.judgement) {
@@ -92,7 +99,6 @@ Status write_report(const ReportOptions& o) {
     TOPSPIN_ASSIGN(page.judgement, read_judgement_file(o.judgement));
   }
   const size_t most = o.max_bytes ? static_cast<size_t>(*o.max_bytes) : kStepSummaryBytes;
-  TOPSPIN_ASSIGN(ExportTarget target, ExportTarget::open(o.output, database_path(o.db)));
   TOPSPIN_TRY(target.write(format == "html" ? html_report(page) : markdown_report(page, most)));
   return target.finish();
 }

@@ -117,6 +117,18 @@ Status drop_privileges(const std::optional<UserIdentity>& user, const std::vecto
   return {};
 }
 
+Status give_up_all_privileges(bool creates_files) {
+  const std::optional<UserIdentity> user = invoking_user();
+  std::vector<int> keep;
+  if (!user && geteuid() == 0) keep.push_back(CAP_DAC_OVERRIDE);
+  if (!keep.empty() && creates_files) keep.push_back(CAP_CHOWN);
+  // What is gone from the bounding set cannot come back. It does not limit what is kept. Only who
+  // may remove from it needs to.
+  for (int capability = 0; capability <= CAP_LAST_CAP; ++capability)
+    prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
+  return drop_privileges(user, keep);
+}
+
 Status become_user(const UserIdentity& user) {
   if (geteuid() != 0 || user.uid == 0) return {};
   if (initgroups(user.name.c_str(), user.gid) != 0 && setgroups(0, nullptr) != 0)

@@ -36,6 +36,13 @@ Result<UserIdentity> find_user(const std::string& name);
 /// and sets no_new_privs. REQUIRES: no other thread runs yet (capabilities belong to threads).
 Status drop_privileges(const std::optional<UserIdentity>& user, const std::vector<int>& keep);
 
+/// For a process that works on the user's files alone: becomes the user who called sudo, keeps no
+/// capability, and sets no_new_privs. Root without sudo keeps CAP_DAC_OVERRIDE, because in a
+/// container the files that it works on often belong to another user. If it `creates_files`, it
+/// also keeps CAP_CHOWN, to give them to that user. Can be called again with less. REQUIRES: as
+/// above.
+Status give_up_all_privileges(bool creates_files);
+
 /// For a child between fork and exec: becomes `user` with no capabilities of its own.
 /// Async-signal-safe apart from initgroups, so REQUIRES: the parent had one thread when it forked.
 Status become_user(const UserIdentity& user);

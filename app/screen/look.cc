@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "app/options/option_group.h"
+#include "app/sandbox/sandbox.h"
 #include "core/base/clock.h"
 #include "core/base/text.h"
 #include "core/base/unique_fd.h"
@@ -54,6 +55,12 @@ void add_look_options(CLI::App& app, LookOptions& options) {
                  "Width of plain text (default $COLUMNS, else 120)");
   display.number("--rows", options.rows, "COUNT", 1, 1'000'000,
                  "Greatest number of rows of a table in plain text (default 50)");
+}
+
+bool is_plain(const LookOptions& options) { return options.once || options.batch > 0; }
+
+Result<UniqueFd> start_outside_of_sandbox(const LookOptions& options) {
+  return is_plain(options) ? UniqueFd() : start_name_process();
 }
 
 Status check_look_options(const LookOptions& options) {
@@ -247,7 +254,7 @@ void Look::look_names_up() {
   if (!state_.names || !dirty_) return;
   const NameWants wants = missing_names(shown(), state_, terminal_->size());
   if (wants.hosts.empty() && wants.services.empty()) return;
-  if (!resolver_) resolver_ = std::make_unique<NameResolver>();
+  if (!resolver_) resolver_ = std::make_unique<NameResolver>(std::move(name_process_));
   resolver_->ask(wants);
 }
 
@@ -271,15 +278,12 @@ std::string Look::plain_text() const {
 
 /// Writes a new file into the working directory.
 void Look::write_export() {
-  std::string when = format_utc(wall_now_ns());
-  std::replace(when.begin(), when.end(), ':', '.');
-  const std::string name = fmt::format("topspin-{}.txt", when);
-  const UniqueFd file(
-      ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
-  if (!file) {
-    say(fmt::format("cannot write {} here: {}", name, std::strerror(errno)));
+  const auto made = save_screen();
+  if (!made.ok()) {
+    say(made.error().message);
     return;
   }
+  const auto& [file, name] = *made;
   const std::string text =
       plain_screen(shown(), state_, std::max(terminal_->size().width, kPlainWidth), 1'000'000);
   size_t written = 0;

@@ -10,6 +10,7 @@
 
 #include "app/screen/name_resolver.h"
 #include "core/base/result.h"
+#include "core/base/unique_fd.h"
 #include "core/run/run.h"
 #include "core/tick/sample.h"
 #include "tui/controller.h"
@@ -37,15 +38,24 @@ struct LookOptions {
 };
 void add_look_options(CLI::App& app, LookOptions& options);
 
+/// Whether the user asked for plain text.
+bool is_plain(const LookOptions& options);
+
+/// What a Look needs outside of a sandbox that it will be in: start_name_process(), unless the user
+/// asked for plain text. REQUIRES: one thread.
+Result<UniqueFd> start_outside_of_sandbox(const LookOptions& options);
+
 /// kUsage if an option makes no sense.
 Status check_look_options(const LookOptions& options);
 
 class Look {
  public:
-  explicit Look(LookOptions options) : options_(std::move(options)) {}
+  /// In a sandbox, `name_process` looks names up (start_name_process()).
+  explicit Look(LookOptions options, UniqueFd name_process = UniqueFd())
+      : options_(std::move(options)), name_process_(std::move(name_process)) {}
 
   /// Whether the user asked for plain text.
-  bool plain() const { return options_.once || options_.batch > 0; }
+  bool plain() const { return is_plain(options_); }
   int batch() const { return options_.once ? 1 : options_.batch; }
 
   /// Reads the file of colours. Call it after privileges were given up, because the user chooses
@@ -104,6 +114,7 @@ class Look {
   std::shared_ptr<const ColourRules> colour_rules_;
   std::unique_ptr<CursesTerminal> terminal_;
   Model model_;
+  UniqueFd name_process_;                   // given to the resolver
   std::unique_ptr<NameResolver> resolver_;  // created when names are first requested
   std::optional<Model> frozen_;             // live: the frozen picture, while counting continues
   ViewState state_;

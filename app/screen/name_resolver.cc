@@ -1,6 +1,8 @@
 #include "app/screen/name_resolver.h"
 
+#include <algorithm>
 #include <array>
+#include <cerrno>
 #include <condition_variable>
 #include <cstring>
 #include <deque>
@@ -12,9 +14,15 @@
 #include <vector>
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <pthread.h>
+#include <signal.h>  // NOLINT(modernize-deprecated-headers): POSIX
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
+
+#include "app/host/privileges.h"
 
 namespace topspin {
 namespace {
@@ -57,9 +65,91 @@ std::string look_up(const ServiceKey& key) {
   return found->s_name;
 }
 
+std::string look_up(const Question& question) {
+  return std::visit([](const auto& key) { return look_up(key); }, question);
+}
+
+/// A question as it goes to the name process: a message of its own. The answer is a message too:
+/// one byte, so that it is never empty, and then the name.
+struct Message {
+  uint8_t is_service = 0;
+  uint8_t ip_version_or_protocol = 0;
+  uint16_t port = 0;
+  std::array<uint8_t, 16> address{};
+};
+static_assert(sizeof(Message) == 20);
+constexpr size_t kMostAnswerBytes = 1 + NI_MAXHOST;
+
+Message message_of(const Question& question) {
+  Message message;
+  if (const auto* service = std::get_if<ServiceKey>(&question)) {
+    message.is_service = 1;
+    message.ip_version_or_protocol = service->protocol;
+    message.port = service->port;
+  } else {
+    const auto& host = std::get<HostKey>(question);
+    message.ip_version_or_protocol = host.ip_version;
+    message.address = host.address;
+  }
+  return message;
+}
+
+Question question_of(const Message& message) {
+  if (message.is_service != 0) return ServiceKey{message.port, message.ip_version_or_protocol};
+  return HostKey{message.address, message.ip_version_or_protocol};
+}
+
+/// Empty if there is no name, or the process has ended.
+std::string ask_process(int process, const Question& question) {
+  const Message message = message_of(question);
+  if (::write(process, &message, sizeof message) != sizeof message) return {};
+  std::array<char, kMostAnswerBytes> answer{};
+  ssize_t got = 0;
+  do {
+    got = ::read(process, answer.data(), answer.size());
+  } while (got < 0 && errno == EINTR);
+  return got <= 1 ? std::string() : std::string(answer.data() + 1, static_cast<size_t>(got) - 1);
+}
+
+[[noreturn]] void serve_names(int client, pid_t parent) {
+  // The terminal and pipes are the parent's.
+  const UniqueFd nothing(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::dup2(nothing.get(), fd);
+  if (!drop_privileges(invoking_user(), {}).ok()) _exit(1);
+  // A change of user clears this setting, so it comes after.
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != parent) _exit(0);
+  while (true) {
+    Message message;
+    const ssize_t got = ::read(client, &message, sizeof message);
+    if (got < 0 && errno == EINTR) continue;
+    if (got != sizeof message) _exit(0);
+    std::string answer = "=" + look_up(question_of(message));
+    answer.resize(std::min(answer.size(), kMostAnswerBytes));
+    if (::write(client, answer.data(), answer.size()) < 0) _exit(0);
+  }
+}
+
 }  // namespace
 
+Result<UniqueFd> start_name_process() {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+    return make_error(ErrorCode::kInternal, "cannot start the process that looks names up", errno);
+  UniqueFd ours(ends[0]), theirs(ends[1]);
+  const pid_t parent = ::getpid();
+  const pid_t child = ::fork();
+  if (child < 0)
+    return make_error(ErrorCode::kInternal, "cannot start the process that looks names up", errno);
+  if (child == 0) {
+    ours.reset();
+    serve_names(theirs.get(), parent);
+  }
+  return ours;
+}
+
 struct NameResolver::Shared {
+  const UniqueFd process;
   std::mutex mutex;
   std::condition_variable asked;
   // All below guarded by mutex.
@@ -67,9 +157,12 @@ struct NameResolver::Shared {
   std::deque<Question> waiting;
   std::set<Question> pending;  // waiting, or being looked up
   std::vector<std::pair<Question, std::string>> answers;
+
+  explicit Shared(UniqueFd process_end) : process(std::move(process_end)) {}
 };
 
-NameResolver::NameResolver() : shared_(std::make_shared<Shared>()) {
+NameResolver::NameResolver(UniqueFd process)
+    : shared_(std::make_shared<Shared>(std::move(process))) {
   std::thread thread([shared = shared_] { run(shared); });
   pthread_setname_np(thread.native_handle(), "topspin-names");
   thread.detach();
@@ -91,7 +184,8 @@ void NameResolver::run(const std::shared_ptr<Shared>& shared) {
       question = shared->waiting.front();
       shared->waiting.pop_front();
     }
-    std::string name = std::visit([](const auto& key) { return look_up(key); }, question);
+    std::string name =
+        shared->process ? ask_process(shared->process.get(), question) : look_up(question);
     const std::lock_guard lock(shared->mutex);
     shared->pending.erase(question);
     shared->answers.emplace_back(question, std::move(name));

@@ -32,9 +32,9 @@ constexpr size_t kMaxTicks = 100'000;
 
 class Player {
  public:
-  Player(Recorded recorded, const LookOptions& options)
+  Player(Recorded recorded, const LookOptions& options, UniqueFd name_process)
       : recorded_(std::move(recorded)),
-        look_(options),
+        look_(options, std::move(name_process)),
         plain_(look_.plain()),
         rewind_(recorded_.read, recorded_.scene) {}
 
@@ -302,12 +302,12 @@ int Player::wait_and_handle(int signals, int64_t next_ns, bool plays) {
 
 }  // namespace
 
-int play(Recorded recorded, const LookOptions& look) {
-  return Player(std::move(recorded), look).run();
+int play(Recorded recorded, const LookOptions& look, UniqueFd name_process) {
+  return Player(std::move(recorded), look, std::move(name_process)).run();
 }
 
 int play_file(const std::string& file, const ObserveOptions& observe, const LookOptions& look,
-              uint64_t max_packets) {
+              uint64_t max_packets, UniqueFd name_process) {
   const auto table = flow_table_options(observe);
   if (!table.ok()) return fail(table.error());
   const auto filter = filter_text(observe);
@@ -362,7 +362,7 @@ int play_file(const std::string& file, const ObserveOptions& observe, const Look
     return std::vector<Sample>(first, first + static_cast<std::ptrdiff_t>(std::min(most, left)));
   };
   // A truncated file is shown up to where it ends, and then reported.
-  const int code = play(std::move(recorded), look);
+  const int code = play(std::move(recorded), look, std::move(name_process));
   if (error) return fail(*error);
   return code;
 }

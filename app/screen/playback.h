@@ -29,11 +29,12 @@ struct Recorded {
   std::function<Result<PacketCopies>(const FlowKey& flow, int64_t until_ns)> packets_of;
 };
 
-/// Shows the Samples until the user quits. Returns the process's exit code.
-int play(Recorded recorded, const LookOptions& look);
+/// Shows the Samples until the user quits. Returns the process's exit code. `name_process` is what
+/// start_name_process() returned, for a screen.
+int play(Recorded recorded, const LookOptions& look, UniqueFd name_process);
 
 /// Reads a capture file into ticks, up to this many packets that match the filter, and plays them.
 int play_file(const std::string& file, const ObserveOptions& observe, const LookOptions& look,
-              uint64_t max_packets);
+              uint64_t max_packets, UniqueFd name_process);
 
 }  // namespace topspin

@@ -1,9 +1,12 @@
 // The parts that use libpcap: files that the other readers leave, live interfaces, filters, names.
 // The only file that includes pcap.h.
 #include <algorithm>
+#include <array>
+#include <cctype>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <map>
 #include <utility>
 
 #include <fmt/format.h>
@@ -53,21 +56,29 @@ struct Relay {
   }
 };
 
+struct FilterPrograms {
+  FilterPrograms() = default;
+  FilterPrograms(const FilterPrograms&) = delete;
+  FilterPrograms& operator=(const FilterPrograms&) = delete;
+  ~FilterPrograms() {
+    pcap_freecode(&plain);
+    if (tagged) pcap_freecode(&*tagged);
+  }
+  bpf_program plain{};
+  std::optional<bpf_program> tagged;  // the same behind `vlan`
+};
+using SharedPrograms = std::shared_ptr<const FilterPrograms>;
+
 class CompiledFilter final : public PacketFilter {
  public:
-  CompiledFilter(bpf_program program, std::optional<bpf_program> tagged)
-      : program_(program), tagged_(tagged) {}
-  ~CompiledFilter() override {
-    pcap_freecode(&program_);
-    if (tagged_) pcap_freecode(&*tagged_);
-  }
+  explicit CompiledFilter(SharedPrograms programs) : programs_(std::move(programs)) {}
 
-  bool matches(const PacketView& packet) const override { return run(program_, packet); }
+  bool matches(const PacketView& packet) const override { return run(programs_->plain, packet); }
 
   bool matches_but_for_tag(const PacketView& packet) const override {
-    if (!tagged_ || packet.captured < 14) return false;
+    if (!programs_->tagged || packet.captured < 14) return false;
     const int type = packet.bytes[12] << 8 | packet.bytes[13];
-    return (type == 0x8100 || type == 0x88a8 || type == 0x9100) && run(*tagged_, packet);
+    return (type == 0x8100 || type == 0x88a8 || type == 0x9100) && run(*programs_->tagged, packet);
   }
 
  private:
@@ -78,8 +89,7 @@ class CompiledFilter final : public PacketFilter {
     return pcap_offline_filter(&program, &header, packet.bytes) != 0;
   }
 
-  bpf_program program_;
-  std::optional<bpf_program> tagged_;  // the same behind `vlan`
+  SharedPrograms programs_;
 };
 
 Error bad_filter(const std::string& expression, const char* why) {
@@ -90,6 +100,67 @@ Error bad_filter(const std::string& expression, const char* why) {
   return make_error(ErrorCode::kUsage, fmt::format("cannot use the filter '{}': {} (see "
                                                    "pcap-filter(7))",
                                                    shown, why));
+}
+
+Result<SharedPrograms> compile_programs(const std::string& expression, int dlt, int snaplen) {
+  PcapHandle pcap(pcap_open_dead(dlt, snaplen));
+  CHECK(pcap != nullptr);
+  const auto programs = std::make_shared<FilterPrograms>();
+  if (pcap_compile(pcap.get(), &programs->plain, expression.c_str(), 1, PCAP_NETMASK_UNKNOWN) !=
+      0) {
+    return bad_filter(expression, pcap_geterr(pcap.get()));
+  }
+  if (dlt == DLT_EN10MB && !expression.empty() && expression.find("vlan") == std::string::npos) {
+    programs->tagged.emplace();
+    const std::string behind = "vlan and (" + expression + ")";
+    if (pcap_compile(pcap.get(), &*programs->tagged, behind.c_str(), 1, PCAP_NETMASK_UNKNOWN) != 0)
+      programs->tagged.reset();
+  }
+  return SharedPrograms(programs);
+}
+
+/// A filter with names, compiled for each link type.
+struct NamedFilter {
+  std::string expression;
+  std::map<int, Result<SharedPrograms>> programs;
+};
+
+/// Set once, before there are threads.
+NamedFilter& named_filter() {
+  static NamedFilter filter;
+  return filter;
+}
+
+Result<SharedPrograms> programs_of(const std::string& expression, int dlt, int snaplen) {
+  const NamedFilter& named = named_filter();
+  if (!expression.empty() && named.expression == expression) {
+    if (const auto found = named.programs.find(dlt); found != named.programs.end())
+      return found->second;
+  }
+  return compile_programs(expression, dlt, snaplen);
+}
+
+/// Whether a word of `filter` may be a name: it is none of the words that say most. It does no harm
+/// to take a rarer keyword for a name.
+bool may_have_names(std::string_view filter) {
+  constexpr std::array<std::string_view, 35> kKeywords = {
+      "and",   "or",    "not",  "host", "net",   "mask",    "port",     "portrange", "src",
+      "dst",   "tcp",   "udp",  "icmp", "icmp6", "ip",      "ip6",      "arp",       "sctp",
+      "proto", "ether", "vlan", "mpls", "less",  "greater", "len",      "broadcast", "multicast",
+      "gre",   "esp",   "ah",   "igmp", "rarp",  "inbound", "outbound", "pppoes"};
+  const auto is_of_word = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '-' || c == '_';
+  };
+  for (size_t at = 0; at < filter.size();) {
+    const auto begin = filter.begin() + static_cast<std::ptrdiff_t>(at);
+    const auto end = std::find_if_not(begin, filter.end(), is_of_word);
+    const std::string_view word = filter.substr(at, static_cast<size_t>(end - begin));
+    at += std::max<size_t>(word.size(), 1);
+    if (!word.empty() && std::isalpha(static_cast<unsigned char>(word.front())) != 0 &&
+        std::find(kKeywords.begin(), kKeywords.end(), word) == kKeywords.end())
+      return true;
+  }
+  return false;
 }
 
 ssize_t read_stream(void* cookie, char* buffer, size_t size) {
@@ -125,6 +196,16 @@ class LibpcapFile final : public FileSource {
   PcapHandle pcap_;
 };
 
+Status set_filter(pcap_t* pcap, const std::string& filter) {
+  // The family of DLT_NULL is in the writer's byte order. In the other one it is as in DLT_LOOP.
+  const int dlt = pcap_datalink(pcap);
+  const int as = dlt == DLT_NULL && pcap_is_swapped(pcap) != 0 ? DLT_LOOP : dlt;
+  TOPSPIN_ASSIGN(const SharedPrograms programs, programs_of(filter, as, pcap_snapshot(pcap)));
+  bpf_program program = programs->plain;  // libpcap copies what it points to
+  if (pcap_setfilter(pcap, &program) != 0) return bad_filter(filter, pcap_geterr(pcap));
+  return {};
+}
+
 Result<std::unique_ptr<FileSource>> open_libpcap_file(std::unique_ptr<ByteStream> stream,
                                                       const std::string& filter) {
   FILE* file = fopencookie(stream.get(), "r", {read_stream, nullptr, nullptr, nullptr});
@@ -145,13 +226,7 @@ Result<std::unique_ptr<FileSource>> open_libpcap_file(std::unique_ptr<ByteStream
     return unsupported;
   }
   if (!filter.empty()) {
-    bpf_program program{};
-    if (pcap_compile(pcap.get(), &program, filter.c_str(), 1, PCAP_NETMASK_UNKNOWN) != 0) {
-      return bad_filter(filter, pcap_geterr(pcap.get()));
-    }
-    const int status = pcap_setfilter(pcap.get(), &program);
-    pcap_freecode(&program);
-    if (status != 0) return bad_filter(filter, pcap_geterr(pcap.get()));
+    TOPSPIN_TRY(set_filter(pcap.get(), filter));
   }
   return std::unique_ptr<FileSource>(
       std::make_unique<LibpcapFile>(std::move(stream), std::move(pcap)));
@@ -232,21 +307,8 @@ Error open_failure(const std::string& interface, int status, const char* detail)
 
 Result<std::unique_ptr<PacketFilter>> PacketFilter::compile(const std::string& expression, int dlt,
                                                             int snaplen) {
-  PcapHandle pcap(pcap_open_dead(dlt, snaplen));
-  CHECK(pcap != nullptr);
-  bpf_program program{};
-  if (pcap_compile(pcap.get(), &program, expression.c_str(), 1, PCAP_NETMASK_UNKNOWN) != 0) {
-    return bad_filter(expression, pcap_geterr(pcap.get()));
-  }
-  std::optional<bpf_program> tagged;
-  if (dlt == DLT_EN10MB && !expression.empty() && expression.find("vlan") == std::string::npos) {
-    tagged.emplace();
-    const std::string behind = "vlan and (" + expression + ")";
-    if (pcap_compile(pcap.get(), &*tagged, behind.c_str(), 1, PCAP_NETMASK_UNKNOWN) != 0) {
-      tagged.reset();
-    }
-  }
-  return std::unique_ptr<PacketFilter>(std::make_unique<CompiledFilter>(program, tagged));
+  TOPSPIN_ASSIGN(SharedPrograms programs, programs_of(expression, dlt, snaplen));
+  return std::unique_ptr<PacketFilter>(std::make_unique<CompiledFilter>(std::move(programs)));
 }
 
 std::string link_type_name(int dlt) {
@@ -345,6 +407,17 @@ Status check_filter(std::string_view filter) {
   auto compiled = PacketFilter::compile(std::string(filter), DLT_EN10MB, 65'535);
   if (!compiled.ok()) return std::move(compiled).error();
   return {};
+}
+
+void look_up_names_in(const std::string& filter) {
+  if (!may_have_names(filter)) return;
+  constexpr int kSnaplen = 262'144;  // only its being more than 0 matters
+  NamedFilter& named = named_filter();
+  named.expression = filter;
+  for (int dlt = 0; dlt <= UINT16_MAX; ++dlt) {
+    if (is_supported_link_type(dlt))
+      named.programs.emplace(dlt, compile_programs(filter, dlt, kSnaplen));
+  }
 }
 
 std::string pcap_library_version() { return pcap_lib_version(); }

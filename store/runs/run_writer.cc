@@ -32,6 +32,7 @@
 #include "store/schema/database.h"
 #include "store/schema/tick_columns.h"
 #include "store/sqlite/columns.h"
+#include "store/sqlite/file_access.h"
 #include "store/sqlite/row_values.h"
 #include "store/sqlite/writer_identity.h"
 
@@ -345,7 +346,8 @@ std::optional<FileIdentity> file_identity(const std::string& path) {
 /// hole. A log that is empty or absent was moved into the file.
 bool is_log_cut(const std::string& path) {
   constexpr std::array<uint8_t, 3> kMagic = {0x37, 0x7f, 0x06};  // and 0x82 or 0x83
-  const UniqueFd log(open((path + "-wal").c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  const UniqueFd log(
+      open_database_file((path + "-wal").c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   std::array<uint8_t, kMagic.size()> head{};
   return log.valid() && pread(log.get(), head.data(), head.size(), 0) == std::ssize(head) &&
          head != kMagic;

@@ -21,6 +21,7 @@
 #include "store/schema/new_schema.h"
 #include "store/schema/older_schema.h"
 #include "store/schema/tick_columns.h"
+#include "store/sqlite/file_access.h"
 
 namespace topspin {
 namespace {
@@ -66,6 +67,37 @@ Result<PathParts> resolve_directory(const std::string& path) {
   return parts;
 }
 
+/// Whether another user has put `entry` into `directory`, in which everybody may do so.
+bool is_planted(const struct stat& entry, const std::string& directory, const FileOwner& owner) {
+  struct stat parent {};
+  if (::stat(directory.c_str(), &parent) != 0) return false;
+  const bool shared = (parent.st_mode & S_ISVTX) != 0 && (parent.st_mode & S_IWOTH) != 0;
+  const bool trusted =
+      entry.st_uid == ::geteuid() || entry.st_uid == 0 || entry.st_uid == owner.uid;
+  return shared && !trusted;
+}
+
+/// Refuses a path through a link that another user has planted, because that user decides where it
+/// leads. The kernel does the same if fs.protected_symlinks is set, which is usual but not certain.
+Status check_links(const std::string& path, const FileOwner& owner) {
+  for (size_t slash = path.find('/', 1); slash != std::string::npos;
+       slash = path.find('/', slash + 1)) {
+    const std::string part = path.substr(0, slash);
+    struct stat entry {};
+    if (::lstat(part.c_str(), &entry) != 0 || !S_ISLNK(entry.st_mode)) continue;
+    const size_t before = part.rfind('/');
+    const std::string directory = before == std::string::npos ? "."
+                                  : before == 0               ? "/"
+                                                              : part.substr(0, before);
+    if (!is_planted(entry, directory, owner)) continue;
+    return make_error(ErrorCode::kPermission,
+                      fmt::format("{} is a symbolic link of another user, in a directory that "
+                                  "everybody may write to; choose another file with --db",
+                                  part));
+  }
+  return {};
+}
+
 /// Whether the existing file at `path` may be opened for writing.
 Status check_existing(const std::string& path, const std::string& directory,
                       const struct stat& file, const FileOwner& owner) {
@@ -83,11 +115,7 @@ Status check_existing(const std::string& path, const std::string& directory,
                       fmt::format("{} is {}; choose a file with --db", path,
                                   S_ISDIR(file.st_mode) ? "a directory" : "not a regular file"));
   }
-  struct stat parent {};
-  if (::stat(directory.c_str(), &parent) != 0) return cannot_open(path, errno);
-  const bool shared = (parent.st_mode & S_ISVTX) != 0 && (parent.st_mode & S_IWOTH) != 0;
-  const bool trusted = file.st_uid == ::geteuid() || file.st_uid == 0 || file.st_uid == owner.uid;
-  if (shared && !trusted) {
+  if (is_planted(file, directory, owner)) {
     return make_error(ErrorCode::kPermission,
                       fmt::format("{} belongs to another user, in a directory that everybody may "
                                   "write to; choose another file with --db",
@@ -107,8 +135,8 @@ Status claim_file(const std::string& path, const PathParts& parts, const FileOwn
       return check_existing(path, parts.directory, file, owner);
     }
     if (errno != ENOENT) return cannot_open(path, errno);
-    const UniqueFd fd(
-        ::open(parts.file.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
+    const UniqueFd fd(open_database_file(parts.file.c_str(),
+                                         O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
     if (!fd) {
       if (errno == EEXIST) continue;
       return cannot_open(path, errno);
@@ -213,6 +241,7 @@ Status migrate(Connection& connection, std::span<const char* const> steps) {
 
 Result<std::unique_ptr<Connection>> open_for_writing(const std::string& path,
                                                      const FileOwner& owner) {
+  TOPSPIN_TRY(check_links(path, owner));
   TOPSPIN_ASSIGN(const PathParts parts, resolve_directory(path));
   TOPSPIN_TRY(claim_file(path, parts, owner));
   TOPSPIN_ASSIGN(auto connection, Connection::open(parts.file, Access::kWrite));

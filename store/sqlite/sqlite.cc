@@ -5,11 +5,14 @@
 #include <cstring>
 #include <utility>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sqlite3.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "store/run_store.h"
+#include "store/sqlite/file_access.h"
 
 namespace topspin {
 namespace {
@@ -18,6 +21,15 @@ constexpr int kBusyTimeoutMs = 5000;  // another writer holds the lock for some 
 
 /// Far above anything that we store. It limits what a hostile file can make us allocate.
 constexpr int kMaxValueBytes = 64 << 20;
+
+FileAccess file_access = {
+    [](const char* path, int flags, mode_t mode) { return ::open(path, flags, mode); }, ::unlink};
+
+// SQLite calls them through pointers of these types.
+int open_for_sqlite(const char* path, int flags, int mode) {
+  return file_access.open(path, flags, static_cast<mode_t>(mode));
+}
+int remove_for_sqlite(const char* path) { return file_access.remove(path); }
 
 std::string os_reason(int os_errno) {
   return os_errno == 0 ? "input/output error" : std::strerror(os_errno);
@@ -333,6 +345,22 @@ bool may_pass(const Error& error) {
   // EFBIG: the write-ahead log may have reached a file size limit.
   return error.os_errno == EBUSY || error.os_errno == ENOSPC || error.os_errno == EDQUOT ||
          error.os_errno == EFBIG;
+}
+
+void set_file_access(const FileAccess& access) {
+  file_access = access;
+  sqlite3_vfs* const files = sqlite3_vfs_find(nullptr);
+  CHECK(files != nullptr && files->iVersion >= 3);
+  const auto replace = [&](const char* call, auto* by) {
+    CHECK(files->xSetSystemCall(files, call, reinterpret_cast<sqlite3_syscall_ptr>(by)) ==
+          SQLITE_OK);
+  };
+  replace("open", open_for_sqlite);
+  replace("unlink", remove_for_sqlite);
+}
+
+int open_database_file(const char* path, int flags, mode_t mode) {
+  return file_access.open(path, flags, mode);
 }
 
 std::string sqlite_library_version() { return sqlite3_libversion(); }

@@ -118,6 +118,25 @@ TEST(Owner, AFilePlantedInASharedDirectoryIsRefused) {
   EXPECT_TRUE(RunWriter::create(directory.file(), make_run(), options).ok());
 }
 
+TEST(Owner, ALinkPlantedOnTheWayToTheFileIsRefused) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root, to be two users";
+  const TemporaryDirectory shared, target;
+  ASSERT_EQ(::chmod(shared.path().c_str(), 01777), 0);
+  const std::string link = shared.file("link");
+  ASSERT_EQ(::symlink(target.path().c_str(), link.c_str()), 0);
+  ASSERT_EQ(::lchown(link.c_str(), kSomebodyElse, kSomebodyElse), 0);
+  WriterOptions options;
+  options.owner_uid = kSomebody;
+  const auto written = RunWriter::create(link + "/topspin.db", make_run(), options);
+  ASSERT_FALSE(written.ok());
+  EXPECT_EQ(written.error().code, ErrorCode::kPermission);
+  EXPECT_THAT(written.error().message, HasSubstr("is a symbolic link of another user"));
+  EXPECT_FALSE(std::filesystem::exists(target.file("topspin.db")));
+  ASSERT_EQ(::lchown(link.c_str(), kSomebody, kSomebody), 0);  // the invoking user's own
+  ASSERT_EQ(::chmod(shared.path().c_str(), 0755), 0);          // for the kernel, too
+  EXPECT_TRUE(RunWriter::create(link + "/topspin.db", make_run(), options).ok());
+}
+
 TEST(Owner, WhatMayNotBeWrittenOrReadIsAPermissionError) {
   if (::geteuid() != 0) GTEST_SKIP() << "needs root, to become a user without rights";
   const TemporaryDirectory directory;

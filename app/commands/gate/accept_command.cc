@@ -113,7 +113,7 @@ Status check_metric(const std::string& name) {
 
 int run_accept(AcceptOptions o) {
   if (auto status = check_accept(o); !status.ok()) return fail(status.error());
-  if (auto status = load_config(o.gate); !status.ok()) return fail(status.error());
+  if (auto status = load_config(o.gate, true); !status.ok()) return fail(status.error());
   if (!o.metric.empty() && o.gate.series.empty()) {
     if (auto status = check_metric(o.metric); !status.ok()) return fail(status.error());
   }

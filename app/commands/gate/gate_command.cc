@@ -70,7 +70,7 @@ int run_aa(const GateOptions& o) {
 int run_compare(GateOptions o) {
   if (auto status = check_output_name(o.output, "text, json, markdown"); !status.ok())
     return fail(status.error());
-  if (auto status = load_config(o); !status.ok()) return fail(status.error());
+  if (auto status = load_config(o, false); !status.ok()) return fail(status.error());
   if (o.samples.empty() == o.sides.empty() || (!o.sides.empty() && o.sides.size() != 2)) {
     return fail(make_error(ErrorCode::kUsage,
                            "give two sides to compare: runs A B, or --samples A.csv B.csv"));
@@ -81,7 +81,8 @@ int run_compare(GateOptions o) {
 int run_gate(GateOptions o) {
   const std::string formats = "text, json, markdown, junit, github";
   if (auto status = check_output_name(o.output, formats); !status.ok()) return fail(status.error());
-  if (auto status = load_config(o); !status.ok()) return fail(status.error());
+  const bool stores_verdict = o.series.empty() && !o.aa_trials;
+  if (auto status = load_config(o, stores_verdict); !status.ok()) return fail(status.error());
   if (o.aa_trials) return run_aa(o);
   if (o.history) {
     if (o.sides.size() > 1 || (!o.series.empty() && !o.sides.empty())) {

@@ -5,10 +5,11 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include "app/commands/export_target.h"
 #include "app/host/outlet.h"
+#include "app/host/privileges.h"
 #include "app/options/observe_options.h"
 #include "app/options/option_group.h"
+#include "app/sandbox/sandbox.h"
 #include "core/base/read_file.h"
 #include "report/export/export.h"
 #include "report/json/reports.h"
@@ -60,8 +61,19 @@ void add_verdict_options(CLI::App& command, GateOptions& o, std::vector<std::str
                  "Write the report to a file (default: standard output)");
 }
 
-Status load_config(GateOptions& o) {
+Status load_config(GateOptions& o, bool changes_database) {
   const std::string path = o.config_file.empty() ? kDefaultConfig : o.config_file;
+  SandboxFiles files;
+  files.inputs = o.samples;
+  files.inputs.insert(files.inputs.end(), {path, o.series});
+  const std::string database = database_path(o.db);
+  (changes_database ? files.changed_databases : files.databases).push_back(database);
+  // The file must belong to the user.
+  TOPSPIN_TRY(give_up_all_privileges(true));
+  TOPSPIN_ASSIGN(ExportTarget target, ExportTarget::open(o.output, database));
+  o.target = std::make_shared<ExportTarget>(std::move(target));
+  files.output = o.target.get();
+  TOPSPIN_TRY(enter_sandbox(files));
   std::error_code ignored;
   if (!o.config_file.empty() || std::filesystem::exists(path, ignored)) {
     constexpr size_t kMostBytes = size_t{1} << 20;
@@ -99,9 +111,8 @@ Result<Metric> metric_of(const GateOptions& o, std::string name) {
 }
 
 Status deliver(const std::string& text, const GateOptions& o) {
-  TOPSPIN_ASSIGN(ExportTarget target, ExportTarget::open(o.output, database_path(o.db)));
-  TOPSPIN_TRY(target.write(text));
-  return target.finish();
+  TOPSPIN_TRY(o.target->write(text));
+  return o.target->finish();
 }
 
 int show(const Result<Judgement>& judgement, const GateOptions& o) {

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "app/commands/export_target.h"
 #include "ci/gate_config.h"
 #include "ci/judgement/judgement.h"
 #include "core/base/result.h"
@@ -38,7 +40,8 @@ struct GateOptions {
   std::string output;
 
   bool distributions = false;
-  GateConfig config;  // of config_file; loaded first
+  GateConfig config;                     // of config_file; loaded first
+  std::shared_ptr<ExportTarget> target;  // of output; opened before
   uint64_t seed = kDefaultSeed;
 };
 
@@ -48,9 +51,10 @@ void add_gate_options(CLI::App& command, GateOptions& options);
 void add_verdict_options(CLI::App& command, GateOptions& options, std::vector<std::string> formats,
                          std::string format_help);
 
-/// Reads gate.toml: the file that was named, which must exist, or the one in the working directory,
-/// if there is one. The command line takes precedence over it.
-Status load_config(GateOptions& options);
+/// Opens the output, enters the sandbox, and then reads gate.toml: the file that was named, which
+/// must exist, or the one in the working directory, if there is one. The command line takes
+/// precedence over it. `changes_database`: the command stores something in it.
+Status load_config(GateOptions& options, bool changes_database);
 
 /// The metric for a column: gate.toml's settings for its name, changed by those of the command
 /// line.

@@ -12,6 +12,7 @@
 #include "app/host/outlet.h"
 #include "app/options/observe_options.h"
 #include "app/options/option_group.h"
+#include "app/sandbox/sandbox.h"
 #include "ci/run_selection.h"
 #include "core/base/clock.h"
 #include "report/json/reports.h"
@@ -106,6 +107,8 @@ std::string rendered(const ListOptions& o, const std::vector<RunListRow>& rows) 
 }
 
 int list(const ListOptions& o) {
+  const Status entered = enter_sandbox({.databases = {database_path(o.db)}});
+  if (!entered.ok()) return fail(entered.error());
   auto store = RunStore::open(database_path(o.db));
   if (!store.ok()) return fail(store.error());
   std::vector<Error> damaged;

@@ -4,7 +4,7 @@
 
 #include "app/commands/commands.h"
 #include "app/host/outlet.h"
-#include "app/host/privileges.h"
+#include "app/sandbox/sandbox.h"
 #include "core/base/text.h"
 #include "store/runs/merge.h"
 
@@ -17,10 +17,9 @@ struct MergeOptions {
 };
 
 int merge(const MergeOptions& o) {
-  // The merged file must belong to the invoking user, and nothing here needs more rights.
-  if (auto user = invoking_user()) {
-    if (auto dropped = drop_privileges(user, {}); !dropped.ok()) return fail(dropped.error());
-  }
+  if (auto entered = enter_sandbox({.databases = o.in, .changed_databases = {o.out}});
+      !entered.ok())
+    return fail(entered.error());
   bool left_out = false;
   for (const std::string& from : o.in) {
     const auto counts = merge_database(o.out, from);

@@ -8,9 +8,9 @@
 
 #include "app/commands/commands.h"
 #include "app/host/outlet.h"
-#include "app/host/privileges.h"
 #include "app/options/observe_options.h"
 #include "app/options/option_group.h"
+#include "app/sandbox/sandbox.h"
 #include "ci/run_selection.h"
 #include "core/base/text.h"
 #include "store/runs/gate_log.h"
@@ -30,12 +30,6 @@ struct LabelOptions {
   std::vector<std::string> words;  // RUN, then the changes
   std::string db;
 };
-
-/// The database must belong to the invoking user, and nothing here needs more rights.
-Status act_as_the_user() {
-  if (auto user = invoking_user()) TOPSPIN_TRY(drop_privileges(user, {}));
-  return {};
-}
 
 /// "#3", "#3 and #4", "#3, #4 and 7 more".
 std::string names_of(const std::vector<StoredRun>& runs) {
@@ -90,8 +84,9 @@ Result<bool> is_confirmed(const RemoveOptions& o, const std::vector<StoredRun>& 
 }
 
 int remove(const RemoveOptions& o) {
-  if (auto status = act_as_the_user(); !status.ok()) return fail(status.error());
   const std::string path = database_path(o.db);
+  if (auto entered = enter_sandbox({.changed_databases = {path}}); !entered.ok())
+    return fail(entered.error());
   const auto chosen = [&]() -> Result<std::vector<StoredRun>> {
     TOPSPIN_ASSIGN(const auto store, RunStore::open(path));
     TOPSPIN_ASSIGN(auto runs, select_runs(*store, o.runs));
@@ -134,8 +129,9 @@ Result<LabelChanges> parse_changes(std::span<const std::string> words) {
 }
 
 int label(const LabelOptions& o) {
-  if (auto status = act_as_the_user(); !status.ok()) return fail(status.error());
   const std::string path = database_path(o.db);
+  if (auto entered = enter_sandbox({.changed_databases = {path}}); !entered.ok())
+    return fail(entered.error());
   const std::span<const std::string> words(o.words);
   const auto labelled = [&]() -> Result<std::vector<StoredRun>> {
     TOPSPIN_ASSIGN(const LabelChanges changes, parse_changes(words.subspan(1)));

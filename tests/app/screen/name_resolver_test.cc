@@ -5,15 +5,26 @@
 #include <thread>
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 
 namespace topspin {
 namespace {
 
-TEST(NameResolver, KnowsThisHostAndItsServices) {
+/// Whether the names are looked up by a process of their own, as in the sandbox.
+class NameResolverTest : public testing::TestWithParam<bool> {};
+INSTANTIATE_TEST_SUITE_P(ByAProcess, NameResolverTest, testing::Bool());
+
+TEST_P(NameResolverTest, KnowsThisHostAndItsServices) {
   const HostKey here{{127, 0, 0, 1}, 4};
   HostKey nowhere{{}, 6};
   nowhere.address = {0xfd, 0, 0xde, 0xad};
-  NameResolver resolver;
+  UniqueFd process;
+  if (GetParam()) {
+    auto started = start_name_process();
+    ASSERT_TRUE(started.ok()) << started.error().message;
+    process = std::move(started).value();
+  }
+  NameResolver resolver(std::move(process));
   NameTable names;
   const NameWants wants{{here}, {{80, kProtocolTcp}, {59'999, kProtocolTcp}}};
   resolver.ask(wants);
@@ -34,6 +45,15 @@ TEST(NameResolver, KnowsThisHostAndItsServices) {
   EXPECT_EQ(names.endpoint(end, 4, kProtocolTcp), *names.host(here) + ":http");
   end.port = 59'999;
   EXPECT_EQ(names.endpoint(end, 4, kProtocolTcp), *names.host(here) + ":59999");
+}
+
+TEST(NameResolver, TheProcessEndsWhenNobodyAsksIt) {
+  auto started = start_name_process();
+  ASSERT_TRUE(started.ok()) << started.error().message;
+  started.value().reset();
+  int status = -1;
+  EXPECT_GT(::waitpid(-1, &status, 0), 0);
+  EXPECT_EQ(status, 0);
 }
 
 TEST(NameTable, HostileNamesAreHarmlessAndBounded) {

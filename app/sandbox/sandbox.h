@@ -1,0 +1,56 @@
+// The sandbox of the commands that read files: captures, databases, CSV files, verdicts. What they
+// read may come from a stranger, so a command gives up everything that its work does not need
+// before it reads the first byte.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "app/host/output_place.h"
+#include "core/base/result.h"
+
+namespace topspin {
+
+/// A file that is complete and in its place only when the command has succeeded.
+class Output {
+ public:
+  virtual ~Output() = default;
+  /// The directory in which finish_here() and discard_here() rename or remove; empty: nowhere.
+  virtual std::string directory() const = 0;
+  /// Puts the file into its place, or removes it. finish_output() and discard_output() call these
+  /// here, or those of the copy in the process outside of the sandbox.
+  virtual Status finish_here() const = 0;
+  virtual void discard_here() const = 0;
+};
+
+/// The files that the user named. An empty name and "-" are none.
+struct SandboxFiles {
+  std::vector<std::string> inputs = {};     // only read
+  std::vector<std::string> databases = {};  // read; SQLite may write beside an unfinished one
+  std::vector<std::string> changed_databases = {};  // also those that may be created
+  const Output* output = nullptr;                   // of -o, open already
+  bool screen = false;  // a screen, which the user may save to a file here
+};
+
+/// For good: under sudo, becomes the user who called it. Gives up all capabilities (root without
+/// sudo keeps CAP_DAC_OVERRIDE). Can open only `files` and public facts about the host. Executes
+/// nothing, opens no socket, starts no process and reaches none (docs/sandbox.md). A process
+/// outside opens the databases for it, and puts the output into its place.
+///
+/// A kernel without Landlock or seccomp filters enforces what it can; `topspin doctor` says which.
+/// REQUIRES: no other thread runs yet.
+Status enter_sandbox(const SandboxFiles& files);
+
+// In the sandbox, the process outside does these three.
+Status finish_output(const Output& output);
+void discard_output(const Output& output);
+Result<NewFile> save_screen();
+
+/// What this kernel has for a sandbox.
+struct SandboxSupport {
+  bool seccomp = false;
+  int landlock_version = 0;  // 0: none
+};
+SandboxSupport sandbox_support();
+
+}  // namespace topspin

@@ -1,0 +1,17 @@
+// Limits which system calls a process may make, by seccomp. The only file that includes seccomp.h
+// is syscall_filter.cc.
+#pragma once
+
+#include "core/base/result.h"
+
+namespace topspin {
+
+/// Whether this kernel has seccomp filters.
+bool has_syscall_filters();
+
+/// For good, this process makes only the system calls that reading files, writing a database and
+/// showing a screen need. Any other is not carried out: a message names it, and SIGSYS ends the
+/// process. Does nothing if the kernel has no filters. REQUIRES: no_new_privs is set.
+Status limit_system_calls();
+
+}  // namespace topspin
