@@ -94,7 +94,7 @@ const std::vector<SandboxedCommand> kOfCaptures = {
 
 /// A new command is tested here, or it is a decision that it needs no sandbox.
 TEST(SandboxedCommands, AreAllThatReadFiles) {
-  std::set<std::string> known = {"record", "run", "doctor", "fault-subject"};
+  std::set<std::string> known = {"record", "run", "doctor", "config"};
   for (const auto* commands : {&kOfDatabases, &kOfCaptures})
     for (const SandboxedCommand& command : *commands) known.insert(command.words.front());
   std::istringstream help(topspin({"--help"}).out);
