@@ -11,7 +11,6 @@
 #include "app/options/observe_options.h"
 #include "app/sandbox/sandbox.h"
 #include "capture/flow_tracker.h"
-#include "core/base/text.h"
 #include "core/tick/numbers.h"
 #include "probes/probes.h"
 #include "store/run_store.h"
@@ -21,7 +20,14 @@ namespace {
 
 constexpr size_t kNewestRuns = 50;
 
-void print_word(std::string_view word) { fmt::print("{}\n", sanitize_for_terminal(word)); }
+/// Labels, branches and interfaces are foreign text, and what a shell completes may be executed:
+/// only words in which no shell sees anything but letters are offered.
+void print_word(std::string_view word) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789=_-./:@+,%";
+  if (word.empty() || word.starts_with('-') || word.find_first_not_of(kPlain) != word.npos) return;
+  fmt::print("{}\n", word);
+}
 
 /// The newest runs by their numbers, and all labels and branches. Nothing if there is no database.
 void print_runs() {

@@ -1,13 +1,16 @@
 // The help of every command fits a terminal, is grouped, and has examples of its own command.
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/support/pcap_writer.h"
 #include "tests/support/process.h"
+#include "tests/support/temp_dir.h"
 
 namespace topspin::test {
 namespace {
@@ -165,6 +168,32 @@ TEST_F(Completion, OfBash) {
   EXPECT_EQ(completed("record -i lo"), "lo\n");
   EXPECT_EQ(completed("record --probe scheduler=tp_"), "scheduler=tp_btf\n");
   EXPECT_EQ(completed("accept --metric reply_latency"), "reply_latency_ns\n");
+}
+
+/// Labels come from databases, and databases from strangers.
+TEST_F(Completion, OffersNoWordThatAShellWouldExecute) {
+  const TempDir directory;
+  five_pings().save(directory.file("a.pcap"));
+  const std::string db = directory.file("t.db"), made = directory.file("made");
+  const std::vector<std::string> hostile = {"a=$(touch " + made + ")",
+                                            "b=`touch " + made + "`",
+                                            "c=x;touch " + made,
+                                            "-d=x",
+                                            "e=\x1b]0;x",
+                                            "f=two words"};
+  std::vector<std::string> read = {"read",   directory.file("a.pcap"), "--db", db, "--label",
+                                   "g=plain"};
+  for (const std::string& label : hostile) read.push_back("--label=" + label);
+  ASSERT_EQ(topspin(read).exit_code, 0);
+  EXPECT_EQ(run({"env", "TOPSPIN_DB=" + db, topspin_binary(), "complete", "runs"}).out,
+            "last\n1\ng=plain\n");
+  if (!has_program("bash")) return;
+  const Outcome done = shell({"env", "TOPSPIN_DB=" + db, "bash", "-c",
+                              "source " + file("topspin") +
+                                  "; COMP_WORDS=(topspin report ''); COMP_CWORD=2; _topspin; echo "
+                                  "${COMPREPLY[*]}"});
+  EXPECT_EQ(done.out, "last 1 g=plain\n");
+  EXPECT_FALSE(std::filesystem::exists(made));
 }
 
 TEST_F(Completion, OfFish) {
