@@ -243,7 +243,8 @@ Result<Config> add_configured(std::vector<char*>& words, std::vector<std::string
   const CLI::App& command = innermost(line.root);
   if (command.get_name() == "config") return config;  // it shows where each value is from
   for (const ConfiguredValue& value : config.values) {
-    if (value.command.empty()) ::setenv("TOPSPIN_DB", value.values.front().c_str(), 1);
+    if (value.command.empty() && !value.values.front().empty())
+      ::setenv("TOPSPIN_DB", value.values.front().c_str(), 1);
   }
   configured = configured_words(config, command);
   auto place = words.begin() + 1;
@@ -302,7 +303,8 @@ int run_program(std::span<char*> arguments) {
       say(unexpected_words(root, words));
     else
       say(with_help(plain_message(error, innermost(root)), help));
-    const std::string source = source_of_error(config.value(), innermost(root), error.what());
+    const std::string source =
+        source_of_error(config.value(), configured, innermost(root), error.what());
     if (!source.empty()) say(fmt::format("that option's value is from {}", source));
     return exit_code(ErrorCode::kUsage);
   }

@@ -21,8 +21,8 @@ std::string name_of(const ConfiguredValue& value) {
 }
 
 std::string text_of(const ConfiguredValue& value) {
-  return sanitize_for_terminal(
-      value.values.empty() ? "set" : fmt::format("{}", fmt::join(value.values, ", ")));
+  const std::string text = fmt::format("{}", fmt::join(value.values, ", "));
+  return text.empty() ? "(default)" : sanitize_for_terminal(text);
 }
 
 void print_text(const Config& config) {

@@ -189,10 +189,10 @@ Status ExportTarget::begin_beside(const std::string& path) {
     const mode_t mask = ::umask(0);
     ::umask(mask);
     constexpr mode_t kUsual = 0666;
-    // Root keeps the file's owner. Set the mode afterwards, because chown may clear bits of it.
-    if (there && ::geteuid() == 0) (void)!::fchown(owned_.get(), info.st_uid, info.st_gid);
+    // Root keeps the file's owner. The mode is set before, while the file still belongs to us.
     if (::fchmod(owned_.get(), there ? info.st_mode & 0777 : kUsual & ~mask) != 0)
       return cannot_write(errno);
+    if (there && ::geteuid() == 0) (void)!::fchown(owned_.get(), info.st_uid, info.st_gid);
   } else {
     const int os_errno = errno;
     const bool in_place = there && ::access(path.c_str(), W_OK) == 0 &&

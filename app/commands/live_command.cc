@@ -61,8 +61,10 @@ int show_file(const LiveCommand& o) {
   const Status entered =
       enter_sandbox({.inputs = {o.file, o.look.colours}, .screen = !is_plain(o.look)});
   if (!entered.ok()) return fail(entered.error());
-  return play_file(o.file, o.record.observe, o.look, o.record.max_packets,
-                   std::move(name_process).value());
+  ObserveOptions observe = o.record.observe;
+  observe.filter_file.clear();  // read above, and out of reach now
+  observe.filter_words = {*filter};
+  return play_file(o.file, observe, o.look, o.record.max_packets, std::move(name_process).value());
 }
 
 int run_live(LiveCommand& o) {

@@ -54,11 +54,15 @@ class ConfigReader {
       const std::string name(key.str());
       if (name == "db") {
         TOPSPIN_ASSIGN(auto values, values_of(node, name, false));
+        if (values.size() != 1) return error(node.source(), "there can be one db only");
         found_.push_back({"", name, std::move(values), place(node.source())});
         continue;
       }
       const CLI::App* command = command_named(root_, name);
-      if (command == nullptr || !node.is_table()) return unknown(key, root_, "db");
+      if (command == nullptr) return unknown(key, root_, "db");
+      if (!node.is_table())
+        return error(node.source(),
+                     fmt::format("{} is a command: write [{}], and its options below", name, name));
       TOPSPIN_TRY(read_command(*node.as_table(), *command));
     }
     return std::move(found_);
@@ -82,7 +86,6 @@ class ConfigReader {
       }
       const CLI::Option* option = option_of(command, name);
       if (option == nullptr) return unknown(key, command, "");
-      if (is_flag(*option) && node.is_boolean() && !node.value_or(true)) continue;  // as it is
       TOPSPIN_ASSIGN(auto values, values_of(node, name, is_flag(*option)));
       found_.push_back({path_of(command), name, std::move(values), place(node.source())});
     }
@@ -119,7 +122,7 @@ class ConfigReader {
     if (flag) {
       if (!node.is_boolean())
         return error(node.source(), fmt::format("{} is a flag: write true or false", name));
-      return values;
+      return std::vector<std::string>{node.value_or(false) ? "true" : "false"};
     }
     const auto add = [&](const toml::node& one) {
       if (const auto* text = one.as_string()) values.push_back(text->get());
@@ -190,9 +193,9 @@ void read_variables(const CLI::App& command, std::vector<ConfiguredValue>& value
         const std::string from = variable_name(*below, name);
         const std::string value = variable(from.c_str());
         if (value.empty()) continue;
-        ConfiguredValue found{path_of(*below), name, {}, from};
-        if (!is_flag(*option)) found.values = {value};
-        put(values, std::move(found));
+        const bool is_off = value == "false" || value == "0" || value == "no";
+        const std::string shown = !is_flag(*option) ? value : is_off ? "false" : "true";
+        put(values, {path_of(*below), name, {shown}, from});
       }
     }
     read_variables(*below, values);
@@ -216,6 +219,9 @@ Result<Config> read_config(const CLI::App& root) {
     std::error_code ignored;
     const bool exists = std::filesystem::exists(path, ignored);
     config.files.push_back({path, exists});
+    if (!exists && std::getenv("TOPSPIN_CONFIG") != nullptr)
+      return make_error(ErrorCode::kInput,
+                        fmt::format("{}: there is no such file (TOPSPIN_CONFIG)", path));
     if (!exists) continue;
     const auto text = read_file(path, kMostConfigBytes);
     if (!text.ok())
@@ -236,18 +242,24 @@ std::vector<std::string> configured_words(const Config& config, const CLI::App& 
     if (path.empty() || value.command != path) continue;
     const CLI::Option* option = option_of(command, value.option);
     if (option == nullptr || option->count() > 0) continue;
-    if (value.values.empty()) words.push_back("--" + value.option);
-    for (const std::string& each : value.values)
-      words.push_back(fmt::format("--{}={}", value.option, each));
+    for (const std::string& each : value.values) {
+      if (is_flag(*option) && each == "true") words.push_back("--" + value.option);
+      if (!is_flag(*option) && !each.empty())
+        words.push_back(fmt::format("--{}={}", value.option, each));
+    }
   }
   return words;
 }
 
-std::string source_of_error(const Config& config, const CLI::App& command,
-                            std::string_view message) {
+std::string source_of_error(const Config& config, const std::vector<std::string>& words,
+                            const CLI::App& command, std::string_view message) {
   for (const ConfiguredValue& value : config.values) {
     if (value.command != path_of(command)) continue;
     const std::string option = "--" + value.option;
+    const auto is_this = [&](const std::string& word) {
+      return word.substr(0, word.find('=')) == option;
+    };
+    if (std::ranges::none_of(words, is_this)) continue;
     const size_t at = message.find(option);
     if (at == std::string_view::npos) continue;
     const size_t end = at + option.size();

@@ -22,7 +22,7 @@ namespace topspin {
 struct ConfiguredValue {
   std::string command;              // "record", "load http"; "": all that use a database
   std::string option;               // "interval"
-  std::vector<std::string> values;  // of a flag that is set: none
+  std::vector<std::string> values;  // of a flag "true" or "false"; an empty text: the default
   std::string source;               // "/etc/topspin/config.toml:3", "TOPSPIN_RECORD_INTERVAL"
 };
 
@@ -50,7 +50,8 @@ Result<Config> read_config(const CLI::App& root);
 std::vector<std::string> configured_words(const Config& config, const CLI::App& command);
 
 /// The source of the configured value that a message about `command` speaks of; empty if none.
-std::string source_of_error(const Config& config, const CLI::App& command,
-                            std::string_view message);
+/// `words` are those of configured_words().
+std::string source_of_error(const Config& config, const std::vector<std::string>& words,
+                            const CLI::App& command, std::string_view message);
 
 }  // namespace topspin

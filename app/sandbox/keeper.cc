@@ -88,7 +88,8 @@ class Server {
     const KeptDatabase* database = database_of(request, answer);
     if (database == nullptr) return UniqueFd();
     constexpr int kKnown = O_ACCMODE | O_CREAT | O_EXCL;
-    int flags = (request.flags & kKnown) | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY;
+    // Somebody may have put a pipe there, on which open() would wait.
+    int flags = (request.flags & kKnown) | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
     std::string path = database->path;
     if (request.file == kDirectory) {
       path = directory_of(path);
@@ -101,6 +102,13 @@ class Server {
     }
     UniqueFd file(::open(path.c_str(), flags, request.mode & 0666));
     if (!file) answer.os_errno = errno;
+    struct stat info {};
+    if (file &&
+        (::fstat(file.get(), &info) != 0 ||
+         !(S_ISREG(info.st_mode) || (request.file == kDirectory && S_ISDIR(info.st_mode))))) {
+      answer.os_errno = EACCES;
+      return UniqueFd();
+    }
     if (file && request.file > 0 && (flags & O_CREAT) != 0)
       make_alike(file.get(), request.mode & 0666, database->path);
     return file;
@@ -174,7 +182,8 @@ class Server {
       rights->cmsg_len = CMSG_LEN(sizeof fd);
       std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
     }
-    (void)::sendmsg(client_, &message, MSG_NOSIGNAL);
+    // Without an answer the client would wait for ever.
+    if (::sendmsg(client_, &message, MSG_NOSIGNAL) < 0) ::_exit(1);
   }
 
   int client_;

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <memory>
 #include <optional>
+#include <sstream>
+#include <string>
 #include <utility>
 
 #include <unistd.h>
@@ -72,6 +74,11 @@ void add_screen(std::vector<ReachableFile>& files) {
     files.push_back({std::string(home) + "/.topspin/colors", Reach::kRead});
   }
   if (const char* terminals = std::getenv("TERMINFO")) files.push_back({terminals, Reach::kRead});
+  files.push_back({"/usr/local/share/terminfo", Reach::kRead});
+  const char* directories = std::getenv("TERMINFO_DIRS");
+  std::istringstream parts(directories != nullptr ? directories : "");
+  for (std::string part; std::getline(parts, part, ':');)
+    if (!part.empty()) files.push_back({part, Reach::kRead});
 }
 
 std::vector<ReachableFile> reachable(const SandboxFiles& named) {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <type_traits>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/seccomp.h>
 #include <sched.h>
@@ -36,8 +37,8 @@ constexpr int kAllowed[] = {
     SCMP_SYS(read), SCMP_SYS(readv), SCMP_SYS(pread64), SCMP_SYS(preadv), SCMP_SYS(write),
     SCMP_SYS(writev), SCMP_SYS(pwrite64), SCMP_SYS(pwritev), SCMP_SYS(lseek), SCMP_SYS(close),
     SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(ftruncate), SCMP_SYS(fallocate),
-    SCMP_SYS(fadvise64), SCMP_SYS(flock), SCMP_SYS(fcntl), SCMP_SYS(dup), SCMP_SYS(dup2),
-    SCMP_SYS(dup3), SCMP_SYS(getdents64), SCMP_SYS(recvfrom), SCMP_SYS(recvmsg),
+    SCMP_SYS(fadvise64), SCMP_SYS(flock), SCMP_SYS(dup), SCMP_SYS(dup2), SCMP_SYS(dup3),
+    SCMP_SYS(getdents64), SCMP_SYS(recvfrom), SCMP_SYS(recvmsg),
     // Files by name.
     SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(stat), SCMP_SYS(lstat), SCMP_SYS(fstat),
     SCMP_SYS(newfstatat), SCMP_SYS(statx), SCMP_SYS(statfs), SCMP_SYS(fstatfs), SCMP_SYS(access),
@@ -122,6 +123,12 @@ void add_rules(FilterBuilder& filter) {
   for (const unsigned long request : kTerminalRequests)
     filter.allow_if(SCMP_SYS(ioctl), {equals(1, request)});
 
+  // Not those by which a signal goes to another process (F_SETOWN, F_SETSIG).
+  for (const int command :
+       {F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW,
+        F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_GETPIPE_SZ, F_ADD_SEALS, F_GET_SEALS})
+    filter.allow_if(SCMP_SYS(fcntl), {equals(1, static_cast<scmp_datum_t>(command))});
+
   // No memory becomes code. A library that would load another one does without it.
   for (const int call : {SCMP_SYS(mmap), SCMP_SYS(mprotect)}) {
     filter.allow_if(call, {has_bits(2, PROT_EXEC, 0)});
@@ -138,6 +145,11 @@ void add_rules(FilterBuilder& filter) {
   // file of the system would be enough.
   filter.fail_if(SCMP_SYS(fchmod), EPERM, {});
   filter.fail_if(SCMP_SYS(fchown), EPERM, {});
+  // libpcap looks a name up if a filter has one that was not noticed before: it is unknown then.
+  filter.fail_if(SCMP_SYS(socket), EACCES, {});
+  // Some builds of ncurses become the real user, whom the process is already, to read terminfo.
+  filter.fail_if(SCMP_SYS(setfsuid), EPERM, {});
+  filter.fail_if(SCMP_SYS(setfsgid), EPERM, {});
   // Limits are read, not set.
   filter.allow_if(SCMP_SYS(prlimit64), {equals(0, 0), is_null(2)});
   filter.allow(SCMP_SYS(getrlimit));
@@ -145,6 +157,9 @@ void add_rules(FilterBuilder& filter) {
   filter.allow_if(SCMP_SYS(sendto), {is_null(4)});
   for (const int option : {PR_SET_NAME, PR_GET_NAME})
     filter.allow_if(SCMP_SYS(prctl), {equals(0, static_cast<scmp_datum_t>(option))});
+  // glibc can give names to memory, and takes this for a kernel that cannot.
+  constexpr scmp_datum_t kSetVma = 0x53564d41;
+  filter.fail_if(SCMP_SYS(prctl), EINVAL, {equals(0, kSetVma)});
 }
 
 /// Runs instead of a refused call. The process cannot be trusted any more, so this does little.
@@ -186,10 +201,11 @@ Status limit_system_calls() {
   FilterBuilder builder(filter.get());
   builder.set(SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
   builder.set(SCMP_FLTATR_CTL_TSYNC, 1);
-  builder.set(SCMP_FLTATR_CTL_OPTIMIZE, 2);  // a binary tree: a dozen steps per call
-  // Kernels before 5.16 slow a filtered process down against a side channel between programs of
-  // one process. There is only one here.
-  builder.set(SCMP_FLTATR_CTL_SSB, 1);
+  // These two only make it faster, and not every libseccomp and kernel has them: a binary tree, a
+  // dozen steps per call; and no protection from a side channel between programs of one process,
+  // for which kernels before 5.16 slow it down.
+  (void)seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2);
+  (void)seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_SSB, 1);
   add_rules(builder);
   if (builder.failure() != 0) return not_limited(builder.failure());
   if (const int status = seccomp_load(filter.get()); status < 0) return not_limited(-status);

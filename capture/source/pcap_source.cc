@@ -140,6 +140,20 @@ Result<SharedPrograms> programs_of(const std::string& expression, int dlt, int s
   return compile_programs(expression, dlt, snaplen);
 }
 
+/// Whether libpcap may take a word for a name: it has a letter and is no number, or has too many
+/// points for an address.
+bool is_like_a_name(std::string_view word) {
+  if (std::count(word.begin(), word.end(), '.') > 3) return true;
+  if (word.starts_with("0x")) word.remove_prefix(2);
+  const bool is_hex = std::all_of(word.begin(), word.end(), [](char c) {
+    return std::isxdigit(static_cast<unsigned char>(c)) != 0;
+  });
+  const bool begins_with_digit = !word.empty() && word.front() >= '0' && word.front() <= '9';
+  if (is_hex && begins_with_digit) return false;  // also a part of an IPv6 or MAC address
+  return std::any_of(word.begin(), word.end(),
+                     [](char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0; });
+}
+
 /// Whether a word of `filter` may be a name: it is none of the words that say most. It does no harm
 /// to take a rarer keyword for a name.
 bool may_have_names(std::string_view filter) {
@@ -155,9 +169,10 @@ bool may_have_names(std::string_view filter) {
     const auto begin = filter.begin() + static_cast<std::ptrdiff_t>(at);
     const auto end = std::find_if_not(begin, filter.end(), is_of_word);
     const std::string_view word = filter.substr(at, static_cast<size_t>(end - begin));
+    const bool is_escaped = at > 0 && filter[at - 1] == '\\';  // a name, whatever it says
     at += std::max<size_t>(word.size(), 1);
-    if (!word.empty() && std::isalpha(static_cast<unsigned char>(word.front())) != 0 &&
-        std::find(kKeywords.begin(), kKeywords.end(), word) == kKeywords.end())
+    if (is_like_a_name(word) &&
+        (is_escaped || std::find(kKeywords.begin(), kKeywords.end(), word) == kKeywords.end()))
       return true;
   }
   return false;
@@ -414,9 +429,15 @@ void look_up_names_in(const std::string& filter) {
   constexpr int kSnaplen = 262'144;  // only its being more than 0 matters
   NamedFilter& named = named_filter();
   named.expression = filter;
+  // A name that is not known on Ethernet is not known elsewhere, and each look-up may take long.
+  const auto on_ethernet = compile_programs(filter, DLT_EN10MB, kSnaplen);
+  const bool is_unknown =
+      !on_ethernet.ok() && on_ethernet.error().message.find("unknown ") != std::string::npos;
   for (int dlt = 0; dlt <= UINT16_MAX; ++dlt) {
     if (is_supported_link_type(dlt))
-      named.programs.emplace(dlt, compile_programs(filter, dlt, kSnaplen));
+      named.programs.emplace(dlt, is_unknown || dlt == DLT_EN10MB
+                                      ? on_ethernet
+                                      : compile_programs(filter, dlt, kSnaplen));
   }
 }
 

@@ -94,8 +94,10 @@ TEST_F(Config, AValueThatTheCommandRefusesIsNamed) {
 
 TEST_F(Config, FlagsAreTrueOrFalse) {
   write("[record]\nquiet = true\n[live]\nascii = false\n");
-  EXPECT_NE(value("record", "quiet").second, "");
-  EXPECT_EQ(value("live", "ascii").second, "");
+  EXPECT_EQ(value("record", "quiet").first, "true");
+  EXPECT_EQ(value("live", "ascii").first, "false");
+  EXPECT_EQ(value("record", "quiet", {"TOPSPIN_RECORD_QUIET=false"}).first, "false");
+  EXPECT_EQ(value("live", "ascii", {"TOPSPIN_LIVE_ASCII=1"}).first, "true");
   EXPECT_THAT(refusal("[record]\nquiet = \"yes\"\n"), HasSubstr("write true or false"));
 }
 
@@ -105,6 +107,8 @@ TEST_F(Config, UnknownNamesAreRefusedWithTheLineAndASuggestion) {
   EXPECT_THAT(refusal("[record]\nintervall = \"1s\"\n"),
               HasSubstr(file() + ":2: record has no option \"intervall\"; did you mean interval?"));
   EXPECT_THAT(refusal("[load.htpp]\nclients = 1\n"), HasSubstr("did you mean http?"));
+  EXPECT_THAT(refusal("list = 3\n"), HasSubstr("list is a command: write [list]"));
+  EXPECT_THAT(refusal("db = [\"a\", \"b\"]\n"), HasSubstr("one db only"));
   EXPECT_THAT(refusal("interval = \"1s\"\n"), HasSubstr("there is no command \"interval\""));
   EXPECT_THAT(refusal("[record]\nhelp = true\n"), HasSubstr("record has no option \"help\""));
   EXPECT_THAT(refusal("[record]\ninterval = {}\n"), HasSubstr("has no option"));
@@ -113,11 +117,24 @@ TEST_F(Config, UnknownNamesAreRefusedWithTheLineAndASuggestion) {
   EXPECT_THAT(refusal("\"\\u001b]0;x\" = 1\n"), Not(HasSubstr("\x1b")));
 }
 
+TEST_F(Config, AnEmptyTextIsTheDefaultAndTakesNoWordOfTheCommandLine) {
+  write("[report]\noutput = \"\"\n[record]\nlabel = \"\"\n");
+  EXPECT_THAT(run({"report", "last", "--db", "/nowhere.db"}).err, HasSubstr("/nowhere.db"));
+  EXPECT_THAT(run({"record", "-i", "no-such"}).err, Not(HasSubstr("--label")));
+}
+
+TEST_F(Config, AMessageAboutTheCommandLineBlamesNoFile) {
+  write("[report]\nformat = \"html\"\n");
+  EXPECT_THAT(run({"report", "--format", "mrkdown"}).err, Not(HasSubstr(file())));
+}
+
 TEST_F(Config, WithoutAFileNothingIsConfigured) {
-  const Outcome none = run({"config"});
+  const Outcome none = run({"config"}, {"TOPSPIN_CONFIG="});
   EXPECT_EQ(none.exit_code, 0);
-  EXPECT_THAT(none.out, HasSubstr("not there"));
   EXPECT_THAT(none.out, HasSubstr("Nothing is configured"));
+  const Outcome missing = run({"list"});
+  EXPECT_EQ(missing.exit_code, 5);
+  EXPECT_THAT(missing.err, HasSubstr("there is no such file"));
   const Outcome directory = run({"config"}, {"TOPSPIN_CONFIG=/"});
   EXPECT_EQ(directory.exit_code, 5);
   EXPECT_THAT(directory.err, HasSubstr("directory"));

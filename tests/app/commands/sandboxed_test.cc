@@ -1,5 +1,6 @@
 // Each command that reads files is in its sandbox before it reads the first byte, and does its
 // work there. While a command waits for its file, /proc shows what it may still do.
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -137,6 +138,56 @@ TEST_P(Sandboxed, BeforeItReadsTheDatabaseAndWorks) {
 
 INSTANTIATE_TEST_SUITE_P(All, Sandboxed, testing::ValuesIn(kOfDatabases),
                          [](const auto& test) { return test.param.name; });
+
+/// libpcap also takes names that begin with a digit, and keywords behind a backslash.
+TEST(SandboxedRead, OfAnUnknownNameIsAnErrorOfTheFilter) {
+  TempDir dir;
+  five_pings().save(dir.file("a.pcap"));
+  for (const char* filter : {"host 1x.invalid", "host 1.2.3.4.5", "port 3com-tsmux-x"}) {
+    const Outcome read = topspin({"read", dir.file("a.pcap"), filter});
+    EXPECT_EQ(read.exit_code, 2) << filter << read.err;
+    EXPECT_THAT(read.err, HasSubstr("unknown")) << filter;
+  }
+  EXPECT_EQ(topspin({"read", dir.file("a.pcap"), "ip proto \\udp"}).exit_code, 0);
+}
+
+TEST(SandboxedLive, TakesItsFilterFromAFile) {
+  TempDir dir;
+  five_pings().save(dir.file("a.pcap"));
+  std::ofstream(dir.file("filter")) << "udp port 8888 # pings\n";
+  const Outcome live =
+      topspin({"live", "-r", dir.file("a.pcap"), "-F", dir.file("filter"), "--once"});
+  EXPECT_EQ(live.exit_code, 0) << live.err;
+  EXPECT_THAT(live.out, HasSubstr("8888"));
+}
+
+TEST(SandboxedList, DoesNotWaitForAPipeBesideItsDatabase) {
+  TempDir dir;
+  five_pings().save(dir.file("a.pcap"));
+  ASSERT_EQ(topspin({"read", dir.file("a.pcap"), "--db", dir.file("t.db")}).exit_code, 0);
+  ASSERT_EQ(::mkfifo(dir.file("t.db-journal").c_str(), 0666), 0);
+  Process list({topspin_binary(), "list", "--db", dir.file("t.db")});
+  EXPECT_NE(list.finish(std::chrono::seconds(30)).exit_code, 128 + SIGKILL);
+}
+
+TEST(SandboxedReport, OfRootReplacesAFileOfAnotherUser) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  TempDir dir;
+  five_pings().save(dir.file("a.pcap"));
+  ASSERT_EQ(topspin({"read", dir.file("a.pcap"), "--db", dir.file("t.db")}).exit_code, 0);
+  const std::string output = dir.file("report.txt");
+  std::ofstream(output) << "old";
+  ASSERT_EQ(::chmod(output.c_str(), 0640), 0);
+  ASSERT_EQ(::chown(output.c_str(), 65534, 65534), 0);
+  const Outcome report =
+      topspin({"report", "last", "--db", dir.file("t.db"), "--format", "text", "-o", output});
+  EXPECT_EQ(report.exit_code, 0) << report.err;
+  struct stat info {};
+  ASSERT_EQ(::stat(output.c_str(), &info), 0);
+  EXPECT_EQ(info.st_uid, 65534u);
+  EXPECT_EQ(info.st_mode & 0777, 0640u);
+  EXPECT_GT(info.st_size, 3);
+}
 
 TEST(SandboxedReport, ThatIsKilledLeavesNothingHalfWritten) {
   TempDir dir;
