@@ -5,13 +5,13 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <nlohmann/json.hpp>
 
 #include "app/commands/commands.h"
 #include "app/host/outlet.h"
 #include "app/options/config.h"
 #include "app/options/option_group.h"
 #include "core/base/text.h"
+#include "report/json/values.h"
 
 namespace topspin {
 namespace {
@@ -48,16 +48,18 @@ void print_text(const Config& config) {
 }
 
 void print_json(const Config& config) {
-  nlohmann::ordered_json json = {{"files", nlohmann::ordered_json::array()},
-                                 {"values", nlohmann::ordered_json::array()}};
+  Json files = Json::array(), values = Json::array();
   for (const ConfigFile& file : config.files)
-    json["files"].push_back({{"path", file.path}, {"exists", file.exists}});
+    files.push_back({{"path", file.path}, {"exists", file.exists}});
   for (const ConfiguredValue& value : config.values)
-    json["values"].push_back({{"command", value.command},
-                              {"option", value.option},
-                              {"values", value.values},
-                              {"source", value.source}});
-  fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    values.push_back({{"command", value.command},
+                      {"option", value.option},
+                      {"values", value.values},
+                      {"source", value.source}});
+  Json json = {{"schema_version", kSchemaVersion}};
+  json["files"] = std::move(files);
+  json["values"] = std::move(values);
+  fmt::print("{}\n", dump_json(json, 2));
 }
 
 }  // namespace
