@@ -95,18 +95,19 @@ function(topspin_library name)
 endfunction()
 
 # topspin_test(NAME SOURCES... [LINKS...] [RUNS targets...] [READS folders...] [SHARED folder] [LABELS...] [LOCK name]
-#              [TIMEOUT seconds])
+#              [LATE] [TIMEOUT seconds])
 # A GoogleTest program. Every TEST becomes a ctest of its own; GTEST_SKIP becomes a counted skip.
 # RUNS: programs of this build that it starts; they are built first, and it has TOPSPIN_BINARY_DIR.
 # READS: folders and files of the sources that it reads while it runs; it has TOPSPIN_SOURCE_DIR.
 # SHARED: the folder of ../shared that it reads; it has TOPSPIN_SHARED_DIR.
 # ./test leaves out a test that passed until one of these changes (tests/unchanged).
 # TIMEOUT (300) ends one that hangs: several times what it takes on a machine that is ten times overloaded.
+# LATE: they skip what they see on a busy host, so they start when most other tests have ended.
 # Tests with the same LOCK do not run beside each other; other tests may. The locks:
 #   cpu: they compare CPU times;  lo: they watch loopback;  plans: they start subjects and loads;
 #   alone: they measure what the scheduler does or need a quiet machine, and no other test runs beside them.
 function(topspin_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT;LOCK;SHARED" "SOURCES;LINKS;LABELS;DEFINITIONS;RUNS;READS" ${ARGN})
+  cmake_parse_arguments(ARG "LATE" "TIMEOUT;LOCK;SHARED" "SOURCES;LINKS;LABELS;DEFINITIONS;RUNS;READS" ${ARGN})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
@@ -153,11 +154,15 @@ function(topspin_test name)
   # One label: a list of them is taken apart on its way to ctest, and its second is read as a property.
   list(GET ARG_LABELS -1 label)
   set(properties TIMEOUT ${ARG_TIMEOUT})
+  set(cost 100)
+  if(ARG_LATE)
+    set(cost -1)
+  endif()
   if(ARG_LOCK STREQUAL alone)
     list(APPEND properties RUN_SERIAL TRUE)
   elseif(ARG_LOCK)
-    # They start first: one at a time takes long, and others fill the processors meanwhile.
-    list(APPEND properties RESOURCE_LOCK ${ARG_LOCK} COST 100)
+    # Most start first: one at a time takes long, and others fill the processors meanwhile.
+    list(APPEND properties RESOURCE_LOCK ${ARG_LOCK} COST ${cost})
   endif()
   list(APPEND properties LABELS ${label})
   gtest_discover_tests(${name} PROPERTIES ${properties} DISCOVERY_TIMEOUT 60)
