@@ -228,9 +228,13 @@ struct CommandLine {
 };
 
 /// Puts the words for what is configured behind the name of the command that was chosen.
-/// `configured` owns them. Returns what is configured. Does nothing if the words ask for help.
-Result<Config> add_configured(std::vector<char*>& words, std::vector<std::string>& configured,
+/// `configured` owns them. `root` knows all commands, and has not parsed the words yet. Returns
+/// what is configured; nothing if the words ask for help.
+Result<Config> add_configured(const CLI::App& root, std::vector<char*>& words,
+                              std::vector<std::string>& configured,
                               const TrailingCommand& trailing) {
+  auto read = read_config(root);
+  if (read.ok() && read->values.empty()) return read;
   CommandLine line(trailing);
   try {
     line.parse(words);
@@ -239,7 +243,7 @@ Result<Config> add_configured(std::vector<char*>& words, std::vector<std::string
   } catch (const CLI::ParseError&) {
     // Something may be missing that is configured. The second time says it.
   }
-  TOPSPIN_ASSIGN(Config config, read_config(line.root));
+  TOPSPIN_ASSIGN(Config config, std::move(read));
   const CLI::App& command = innermost(line.root);
   if (command.get_name() == "config") return config;  // it shows where each value is from
   for (const ConfiguredValue& value : config.values) {
@@ -282,7 +286,7 @@ int run_program(std::span<char*> arguments) {
   move_workload(own, root);
   if (means_live(own)) own.insert(own.begin() + 1, live.data());
   std::vector<std::string> configured;
-  const auto config = add_configured(own, configured, trailing);
+  const auto config = add_configured(root, own, configured, trailing);
   if (!config.ok()) return fail(config.error());
 
   try {
