@@ -12,6 +12,7 @@
 #include "app/sandbox/sandbox.h"
 #include "capture/flow_tracker.h"
 #include "core/tick/numbers.h"
+#include "core/tick/sample.h"
 #include "probes/probes.h"
 #include "store/run_store.h"
 
@@ -61,8 +62,9 @@ void print_numbers() {
 
 void print_probes() {
   for (const std::string& probe : probe_names()) {
-    for (const char* rung : {"on", "none", "tp_btf", "raw_tp", "tracepoint", "perf", "proc"})
-      print_word(fmt::format("{}={}", probe, rung));
+    print_word(probe + "=on");
+    for (int rung = 0; rung <= static_cast<int>(Rung::kNone); ++rung)
+      print_word(fmt::format("{}={}", probe, rung_name(static_cast<Rung>(rung))));
   }
 }
 
