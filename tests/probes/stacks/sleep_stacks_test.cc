@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <ctime>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -91,6 +92,20 @@ std::string listed(const std::vector<SleepStackRow>& rows) {
   return text;
 }
 
+/// Skips the test where there are no perf events.
+void open_with_stacks(const ForkedSubject& subject, uint32_t per_second,
+                      std::unique_ptr<Probes>& probes) {
+  ProbeOptions options;
+  options.stacks_per_second = per_second;
+  auto opened = Probes::open(process_tree(subject.pid()), options);
+  ASSERT_TRUE(opened.ok()) << opened.error().message;
+  probes = std::move(opened).value();
+  for (const ProbeStatus& status : probes->status()) {
+    if (status.name == "stacks" && status.rung == Rung::kNone)
+      GTEST_SKIP() << "no perf events here: " << status.reason;
+  }
+}
+
 TEST(SleepStacks, NameTheFunctionTheReasonAndTheWaker) {
   SKIP_WITHOUT_BPF();
   Shared<Clocks> clocks;
@@ -164,15 +179,9 @@ TEST(BusyStretches, ComeOneByOneWithTheSamplesTakenInThem) {
   SKIP_WITHOUT_BPF();
   Shared<std::array<int64_t, kBlocks>> began_ns;
   ForkedSubject subject([&] { block_now_and_then(*began_ns.operator->()); });
-  ProbeOptions options;
-  options.stacks_per_second = 199;
-  auto opened = Probes::open(process_tree(subject.pid()), options);
-  ASSERT_TRUE(opened.ok()) << opened.error().message;
-  auto probes = std::move(opened).value();
-  for (const ProbeStatus& status : probes->status()) {
-    if (status.name == "stacks" && status.rung == Rung::kNone)
-      GTEST_SKIP() << "no perf events here: " << status.reason;
-  }
+  std::unique_ptr<Probes> probes;
+  open_with_stacks(subject, 199, probes);
+  if (HasFatalFailure() || IsSkipped()) return;
   (void)probes->take_interval();
   subject.run();
   const ProbeInterval interval = probes->take_interval();
@@ -230,15 +239,9 @@ TEST(BusyStretches, ThatFindNoRoomAreCounted) {
       });
     for (std::thread& thread : threads) thread.join();
   });
-  ProbeOptions options;
-  options.stacks_per_second = 1;
-  auto opened = Probes::open(process_tree(subject.pid()), options);
-  ASSERT_TRUE(opened.ok()) << opened.error().message;
-  auto probes = std::move(opened).value();
-  for (const ProbeStatus& status : probes->status()) {
-    if (status.name == "stacks" && status.rung == Rung::kNone)
-      GTEST_SKIP() << "no perf events here: " << status.reason;
-  }
+  std::unique_ptr<Probes> probes;
+  open_with_stacks(subject, 1, probes);
+  if (HasFatalFailure() || IsSkipped()) return;
   (void)probes->take_interval();
   subject.run();
   const ProbeInterval interval = probes->take_interval();
