@@ -25,7 +25,9 @@ struct LiveCommand {
 /// With a `wish`, another observation can follow with another subject; with nullptr this is the
 /// only one.
 int observe(LiveCommand& o, SubjectWish* wish) {
-  Live live(o.look, !o.record.command.empty(), !o.record.store);
+  auto name_process = start_outside_of_sandbox(o.look);
+  if (!name_process.ok()) return fail(name_process.error());
+  Live live(o.look, !o.record.command.empty(), !o.record.store, std::move(name_process).value());
   if (wish != nullptr) live.let_subject_change();
   const int code = record(o.record, &live);
   if (wish != nullptr && live.subject_wish()) wish->tell(*live.subject_wish());

@@ -41,6 +41,13 @@ struct SandboxFiles {
 /// REQUIRES: no other thread runs yet.
 Status enter_sandbox(const SandboxFiles& files);
 
+/// For a recording, once everything is open: for good, it executes nothing, becomes no other user,
+/// loads no BPF program, opens no Internet socket and reaches into no other process's memory
+/// (docs/sandbox.md). The files that it can open are those of its user: Landlock would also keep it
+/// from reading about other processes in /proc. REQUIRES: drop_privileges() was called; no child is
+/// needed any more.
+Status limit_recording();
+
 // In the sandbox, the process outside does these three.
 Status finish_output(const Output& output);
 void discard_output(const Output& output);

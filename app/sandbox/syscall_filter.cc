@@ -1,22 +1,30 @@
 #include "app/sandbox/syscall_filter.h"
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <iterator>
 #include <memory>
+#include <string_view>
 #include <type_traits>
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/bpf.h>
 #include <linux/seccomp.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <termios.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include "tui/terminal/curses_terminal.h"
@@ -59,6 +67,62 @@ constexpr int kAllowed[] = {
     SCMP_SYS(getpid), SCMP_SYS(getppid), SCMP_SYS(gettid), SCMP_SYS(getpgrp), SCMP_SYS(getpgid),
     SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(getgid), SCMP_SYS(getegid), SCMP_SYS(uname),
     SCMP_SYS(sysinfo), SCMP_SYS(getrusage), SCMP_SYS(times), SCMP_SYS(getrandom)};
+
+/// What a recording also does. It looks at processes and at the network, ends its command, and has
+/// SQLite create and remove files beside its database.
+constexpr int kAllowedToRecorder[] = {
+    SCMP_SYS(unlink), SCMP_SYS(unlinkat), SCMP_SYS(fchmod), SCMP_SYS(fchown),
+    // The interface, opened again after it went away, and lists of addresses and sockets.
+    SCMP_SYS(bind), SCMP_SYS(getsockname), SCMP_SYS(getsockopt), SCMP_SYS(setsockopt),
+    SCMP_SYS(sendto),
+    // Events.
+    SCMP_SYS(epoll_create1), SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait),
+    SCMP_SYS(timerfd_create), SCMP_SYS(timerfd_settime), SCMP_SYS(timerfd_gettime),
+    SCMP_SYS(inotify_init1), SCMP_SYS(inotify_add_watch), SCMP_SYS(inotify_rm_watch),
+    SCMP_SYS(perf_event_open), SCMP_SYS(pidfd_open),
+    // The command. Which processes it may signal is the kernel's to check.
+    SCMP_SYS(kill), SCMP_SYS(wait4), SCMP_SYS(waitid), SCMP_SYS(capget)};
+
+/// Of bpf(). No program is loaded: what attaches later was loaded at the start.
+constexpr unsigned kBpfCommands[] = {
+    BPF_MAP_LOOKUP_ELEM,  BPF_MAP_UPDATE_ELEM,    BPF_MAP_DELETE_ELEM,
+    BPF_MAP_GET_NEXT_KEY, BPF_MAP_LOOKUP_BATCH,   BPF_MAP_LOOKUP_AND_DELETE_BATCH,
+    BPF_MAP_DELETE_BATCH, BPF_OBJ_GET_INFO_BY_FD, BPF_RAW_TRACEPOINT_OPEN,
+    BPF_LINK_CREATE,      BPF_LINK_UPDATE,        BPF_ITER_CREATE};
+constexpr unsigned long perf_request(unsigned number) { return _IO('$', number); }
+constexpr unsigned long kRecorderRequests[] = {SIOCGIFNAME,
+                                               SIOCGIFINDEX,
+                                               SIOCGIFFLAGS,
+                                               SIOCGIFHWADDR,
+                                               SIOCGIFMTU,
+                                               SIOCETHTOOL,
+                                               FIONBIO,
+                                               perf_request(0) /* ENABLE */,
+                                               perf_request(1) /* DISABLE */,
+                                               perf_request(3) /* RESET */,
+                                               perf_request(5) /* SET_OUTPUT */,
+                                               _IOC(_IOC_WRITE, '$', 8, 4) /* SET_BPF */,
+                                               _IOC(_IOC_READ, '$', 7, 8) /* ID */};
+/// No Internet socket: nothing that it reads leaves the host by one.
+constexpr int kRecorderSockets[] = {AF_PACKET, AF_NETLINK, AF_UNIX};
+
+/// Nothing in a recording makes these calls.
+constexpr int kAttacks[] = {SCMP_SYS(execve),
+                            SCMP_SYS(execveat),
+                            SCMP_SYS(ptrace),
+                            SCMP_SYS(process_vm_readv),
+                            SCMP_SYS(process_vm_writev),
+                            SCMP_SYS(mount),
+                            SCMP_SYS(setns),
+                            SCMP_SYS(unshare),
+                            SCMP_SYS(init_module),
+                            SCMP_SYS(finit_module),
+                            SCMP_SYS(kexec_load),
+                            SCMP_SYS(setuid),
+                            SCMP_SYS(setresuid),
+                            SCMP_SYS(keyctl),
+                            SCMP_SYS(userfaultfd),
+                            SCMP_SYS(io_uring_setup)};
 
 // What a terminal and `isatty` need. TIOCSTI, which types for the user, is not among them. The
 // calls with a 2 are those of glibc 2.42; <sys/ioctl.h> does not have them.
@@ -118,7 +182,8 @@ class FilterBuilder {
   int failure_ = 0;
 };
 
-void add_rules(FilterBuilder& filter) {
+/// What both kinds of process may do.
+void add_common_rules(FilterBuilder& filter) {
   for (const int call : kAllowed) filter.allow(call);
   for (const unsigned long request : kTerminalRequests)
     filter.allow_if(SCMP_SYS(ioctl), {equals(1, request)});
@@ -138,23 +203,14 @@ void add_rules(FilterBuilder& filter) {
   // is told that this kernel does not have it.
   filter.allow_if(SCMP_SYS(clone), {has_bits(0, CLONE_THREAD, CLONE_THREAD)});
   filter.fail_if(SCMP_SYS(clone3), ENOSYS, {});
-  // Signals to itself, and the question whether another process is alive.
+  // Signals to itself.
   filter.allow_if(SCMP_SYS(tgkill), {equals(0, static_cast<scmp_datum_t>(::getpid()))});
-  filter.allow_if(SCMP_SYS(kill), {equals(1, 0)});
-  // SQLite tries both on new files, for which the process outside has done it. For root, an open
-  // file of the system would be enough.
-  filter.fail_if(SCMP_SYS(fchmod), EPERM, {});
-  filter.fail_if(SCMP_SYS(fchown), EPERM, {});
-  // libpcap looks a name up if a filter has one that was not noticed before: it is unknown then.
-  filter.fail_if(SCMP_SYS(socket), EACCES, {});
   // Some builds of ncurses become the real user, whom the process is already, to read terminfo.
   filter.fail_if(SCMP_SYS(setfsuid), EPERM, {});
   filter.fail_if(SCMP_SYS(setfsgid), EPERM, {});
   // Limits are read, not set.
   filter.allow_if(SCMP_SYS(prlimit64), {equals(0, 0), is_null(2)});
   filter.allow(SCMP_SYS(getrlimit));
-  // On a socket that is connected already.
-  filter.allow_if(SCMP_SYS(sendto), {is_null(4)});
   for (const int option : {PR_SET_NAME, PR_GET_NAME})
     filter.allow_if(SCMP_SYS(prctl), {equals(0, static_cast<scmp_datum_t>(option))});
   // glibc can give names to memory, and takes this for a kernel that cannot.
@@ -162,19 +218,90 @@ void add_rules(FilterBuilder& filter) {
   filter.fail_if(SCMP_SYS(prctl), EINVAL, {equals(0, kSetVma)});
 }
 
-/// Runs instead of a refused call. The process cannot be trusted any more, so this does little.
-void report_refused_call(int, siginfo_t* info, void*) {
-  restore_terminal_now();
-  std::array<char, 200> text;
-  char* const name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, info->si_syscall);
-  const auto [end, size] = fmt::format_to_n(
-      text.data(), text.size(),
-      "topspin: the system call {} ({}) is not allowed to a command that reads files; this is a "
-      "bug, or an attack by one of the files\n",
-      name != nullptr ? name : "?", info->si_syscall);
+void add_reader_rules(FilterBuilder& filter) {
+  // The question whether another process is alive.
+  filter.allow_if(SCMP_SYS(kill), {equals(1, 0)});
+  // SQLite tries both on new files, for which the process outside has done it. For root, an open
+  // file of the system would be enough.
+  filter.fail_if(SCMP_SYS(fchmod), EPERM, {});
+  filter.fail_if(SCMP_SYS(fchown), EPERM, {});
+  // libpcap looks a name up if a filter has one that was not noticed before: it is unknown then.
+  filter.fail_if(SCMP_SYS(socket), EACCES, {});
+  // On a socket that is connected already.
+  filter.allow_if(SCMP_SYS(sendto), {is_null(4)});
+}
+
+void add_recorder_rules(FilterBuilder& filter) {
+  for (const int call : kAllowedToRecorder) filter.allow(call);
+  for (const unsigned command : kBpfCommands) filter.allow_if(SCMP_SYS(bpf), {equals(0, command)});
+  for (const unsigned long request : kRecorderRequests)
+    filter.allow_if(SCMP_SYS(ioctl), {equals(1, request)});
+  // The subject's processes come to topspin while their command ends.
+  filter.allow_if(SCMP_SYS(prctl), {equals(0, PR_SET_CHILD_SUBREAPER)});
+  for (const int domain : kRecorderSockets)
+    filter.allow_if(SCMP_SYS(socket), {equals(0, static_cast<scmp_datum_t>(domain))});
+}
+
+/// Names the refused call. Runs in a signal's handler, in a process that may not be trusted any
+/// more, so it does little.
+void report_call(int call, std::string_view sentence) {
+  std::array<char, 240> text;
+  char* const name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, call);
+  const auto end =
+      fmt::format_to_n(text.data(), text.size(), "topspin: the system call {} ({}) {}\n",
+                       name != nullptr ? name : "?", call, sentence)
+          .out;
   (void)!::write(STDERR_FILENO, text.data(), static_cast<size_t>(end - text.data()));
-  (void)size;
-  ::raise(SIGSYS);  // its usual effect is back, and it is not blocked here
+}
+
+[[noreturn]] void end_by_sigsys() {
+  ::signal(SIGSYS, SIG_DFL);
+  ::raise(SIGSYS);  // not blocked here
+  ::_exit(128 + SIGSYS);
+}
+
+void end_reader(int, siginfo_t* info, void*) {
+  restore_terminal_now();
+  report_call(info->si_syscall,
+              "is not allowed to a command that reads files; this is a bug, or an attack by one of "
+              "the files");
+  end_by_sigsys();
+}
+
+/// Lets the call fail with EPERM. False: not known how, on this processor.
+bool fail_call(void* context) {
+#if defined(__x86_64__)
+  static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RAX] = -EPERM;
+  return true;
+#elif defined(__aarch64__)
+  static_cast<ucontext_t*>(context)->uc_mcontext.regs[0] = static_cast<uint64_t>(-EPERM);
+  return true;
+#else
+  (void)context;
+  return false;
+#endif
+}
+
+/// A recording goes on without the call: what it has measured is worth more. In a test it ends.
+constexpr bool is_end_of_recording(int call) {
+#ifdef TOPSPIN_SANITIZED
+  (void)call;
+  return true;
+#else
+  return std::find(std::begin(kAttacks), std::end(kAttacks), call) != std::end(kAttacks);
+#endif
+}
+
+void refuse_to_recorder(int, siginfo_t* info, void* context) {
+  const int call = info->si_syscall;
+  if (is_end_of_recording(call) || !fail_call(context)) {
+    restore_terminal_now();
+    report_call(call, "is not allowed to a recording; this is a bug, or an attack by packets");
+    end_by_sigsys();
+  }
+  static std::atomic<int> last_reported = -1;
+  if (last_reported.exchange(call) == call) return;
+  report_call(call, "is not allowed to a recording, which goes on without it; please report this");
 }
 
 Error not_limited(int number) {
@@ -183,18 +310,13 @@ Error not_limited(int number) {
                     number);
 }
 
-}  // namespace
+using OnRefusal = void (*)(int, siginfo_t*, void*);
 
-bool has_syscall_filters() {
-  const uint32_t action = SECCOMP_RET_TRAP;
-  return ::syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
-}
-
-Status limit_system_calls() {
+Status limit_calls(void (*add_rules)(FilterBuilder&), OnRefusal on_refusal) {
   if (!has_syscall_filters()) return {};
   struct sigaction refused {};
-  refused.sa_sigaction = report_refused_call;
-  refused.sa_flags = SA_SIGINFO | SA_RESETHAND | SA_NODEFER;
+  refused.sa_sigaction = on_refusal;
+  refused.sa_flags = SA_SIGINFO | SA_NODEFER;
   if (::sigaction(SIGSYS, &refused, nullptr) != 0) return not_limited(errno);
   const Filter filter(seccomp_init(SCMP_ACT_TRAP));
   if (filter == nullptr) return not_limited(ENOMEM);
@@ -206,10 +328,22 @@ Status limit_system_calls() {
   // for which kernels before 5.16 slow it down.
   (void)seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2);
   (void)seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_SSB, 1);
+  add_common_rules(builder);
   add_rules(builder);
   if (builder.failure() != 0) return not_limited(builder.failure());
   if (const int status = seccomp_load(filter.get()); status < 0) return not_limited(-status);
   return {};
 }
+
+}  // namespace
+
+bool has_syscall_filters() {
+  const uint32_t action = SECCOMP_RET_TRAP;
+  return ::syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
+}
+
+Status limit_system_calls() { return limit_calls(add_reader_rules, end_reader); }
+
+Status limit_recorder_calls() { return limit_calls(add_recorder_rules, refuse_to_recorder); }
 
 }  // namespace topspin

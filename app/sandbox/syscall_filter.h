@@ -14,4 +14,11 @@ bool has_syscall_filters();
 /// process. Does nothing if the kernel has no filters. REQUIRES: no_new_privs is set.
 Status limit_system_calls();
 
+/// For good, this process makes only the system calls that a recording needs once everything is
+/// open. Any other fails with EPERM, and a message names it. If it would execute a program or reach
+/// into another process, SIGSYS ends this one, because an attacker must have made it. Does nothing
+/// if the kernel has no filters. REQUIRES: no_new_privs is set, and the recording's threads do not
+/// block SIGSYS.
+Status limit_recorder_calls();
+
 }  // namespace topspin

@@ -35,8 +35,8 @@ bool screen_is_possible(const LookOptions& options) {
   return !options.once && options.batch == 0 && terminal_is_there();
 }
 
-Live::Live(const LookOptions& options, bool with_command, bool stay)
-    : look_(options), stay_(stay), screen_(screen_is_possible(options)) {
+Live::Live(const LookOptions& options, bool with_command, bool stay, UniqueFd name_process)
+    : look_(options, std::move(name_process)), stay_(stay), screen_(screen_is_possible(options)) {
   stay_ = stay_ && screen_;
   if (!screen_ || !with_command) return;
   // The command must not read the screen's keys or print over the screen.

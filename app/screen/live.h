@@ -18,8 +18,9 @@ bool screen_is_possible(const LookOptions& options);
 
 class Live final : public Onlooker {
  public:
-  /// `stay`: continues after the command has ended.
-  Live(const LookOptions& options, bool with_command, bool stay);
+  /// `stay`: continues after the command has ended. `name_process`: start_outside_of_sandbox(),
+  /// because a recording cannot look names up itself.
+  Live(const LookOptions& options, bool with_command, bool stay, UniqueFd name_process);
   ~Live() override { close(); }
 
   Status on_start(const RunInfo& run) override;

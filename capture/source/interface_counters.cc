@@ -77,7 +77,7 @@ Result<std::vector<InterfaceReading>> read_interfaces() {
     text.append(buffer.data(), static_cast<size_t>(n));
   }
   std::vector<InterfaceReading> readings = parse_interface_counters(text);
-  const UniqueFd socket_fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const UniqueFd socket_fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   for (InterfaceReading& reading : readings) {
     ifreq request{};
     if (!socket_fd || reading.name.size() >= sizeof request.ifr_name) continue;

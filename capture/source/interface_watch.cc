@@ -8,7 +8,7 @@
 
 namespace topspin {
 
-InterfaceWatch::InterfaceWatch() : socket_(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {}
+InterfaceWatch::InterfaceWatch() : socket_(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {}
 
 InterfaceState InterfaceWatch::look(const std::string& name) const {
   InterfaceState state;

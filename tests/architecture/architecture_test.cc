@@ -45,7 +45,7 @@ const std::map<std::string, Room> kRooms = {
       {"app/tick/tick_builder.h", "app/tick/tick_joiner.h", "app/tick/row_baseline.h",
        "app/tick/judge_losses.h"}}},
     {"app/recording",
-     {{"app/host", "app/options", "app/tick"},
+     {{"app/host", "app/sandbox", "app/options", "app/tick"},
       {"app/recording/recording.h", "app/recording/onlooker.h", "app/recording/conductor.h"}}},
     {"app/screen",
      {{"app/host", "app/sandbox", "app/options", "app/tick", "app/recording"},

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <fstream>
 #include <functional>
+#include <optional>
 #include <sstream>
 #include <thread>
 
@@ -14,6 +15,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/capability.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -22,6 +24,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "app/host/privileges.h"
 #include "core/base/unique_fd.h"
 #include "store/sqlite/file_access.h"
 #include "tests/support/in_child.h"
@@ -286,26 +289,42 @@ long address(T* pointer) {
   return reinterpret_cast<long>(pointer);
 }
 
-class RefusedCalls : public Sandbox, public testing::WithParamInterface<RefusedCall> {};
+class RefusedCalls : public Sandbox, public testing::WithParamInterface<RefusedCall> {
+ protected:
+  /// Makes the call after `enter`, and expects that it ends the process and is named.
+  void expect_refusal(const std::function<Status()>& enter) const {
+    int status = 0;
+    const std::string said = in_child([&] {
+      const std::string log = dir_.file("said");
+      const pid_t child = ::fork();
+      if (child == 0) {
+        const int fd = ::open(log.c_str(), O_WRONLY | O_CREAT, 0644);
+        ::dup2(fd, STDERR_FILENO);
+        if (!enter().ok()) ::_exit(1);
+        GetParam().make();
+        ::_exit(0);
+      }
+      ::waitpid(child, &status, 0);
+      return fmt::format("{} {}", WIFSIGNALED(status) ? WTERMSIG(status) : 0, contents(log));
+    });
+    EXPECT_EQ(said.substr(0, said.find(' ')), std::to_string(SIGSYS)) << said;
+    EXPECT_THAT(said, HasSubstr("the system call " + GetParam().name + " ("));
+  }
+};
 
 TEST_P(RefusedCalls, EndTheProcessAndAreNamed) {
   if (!sandbox_support().seccomp) GTEST_SKIP() << "needs seccomp filters";
-  int status = 0;
-  const std::string said = in_child([&] {
-    const std::string log = dir_.file("said");
-    const pid_t child = ::fork();
-    if (child == 0) {
-      const int fd = ::open(log.c_str(), O_WRONLY | O_CREAT, 0644);
-      ::dup2(fd, STDERR_FILENO);
-      if (!enter_sandbox({.inputs = {input()}}).ok()) ::_exit(1);
-      GetParam().make();
-      ::_exit(0);
-    }
-    ::waitpid(child, &status, 0);
-    return fmt::format("{} {}", WIFSIGNALED(status) ? WTERMSIG(status) : 0, contents(log));
+  expect_refusal([&] { return enter_sandbox({.inputs = {input()}}); });
+}
+
+class RefusedToRecording : public RefusedCalls {};
+
+TEST_P(RefusedToRecording, EndTheProcessAndAreNamed) {
+  if (!sandbox_support().seccomp) GTEST_SKIP() << "needs seccomp filters";
+  expect_refusal([]() -> Status {
+    TOPSPIN_TRY(drop_privileges(std::nullopt, {CAP_NET_RAW}));
+    return limit_recording();
   });
-  EXPECT_EQ(said.substr(0, said.find(' ')), std::to_string(SIGSYS)) << said;
-  EXPECT_THAT(said, HasSubstr("the system call " + GetParam().name + " ("));
 }
 
 const char* const kShell = "/bin/sh";
@@ -373,6 +392,44 @@ INSTANTIATE_TEST_SUITE_P(
         RefusedCall{"personality", [] { call(SYS_personality, 0); }},
         RefusedCall{"reboot", [] { call(SYS_reboot, 0); }},
         RefusedCall{"settimeofday", [] { call(SYS_settimeofday, 0); }}),
+    [](const auto& test) { return test.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(
+    All, RefusedToRecording,
+    testing::Values(
+        RefusedCall{"execve", [] { call(SYS_execve, address(kShell)); }},
+        RefusedCall{"execveat", [] { call(SYS_execveat, -1, address(kShell)); }},
+        RefusedCall{"fork", [] { call(SYS_fork); }},
+        RefusedCall{"clone", [] { call(SYS_clone, SIGCHLD); }},
+        RefusedCall{"ptrace", [] { call(SYS_ptrace, 0); }},
+        RefusedCall{"process_vm_writev", [] { call(SYS_process_vm_writev, 1); }},
+        RefusedCall{"socket", [] { call(SYS_socket, AF_INET, SOCK_DGRAM); }},
+        RefusedCall{"connect", [] { call(SYS_connect, 0); }},
+        RefusedCall{"listen", [] { call(SYS_listen, 0); }},
+        RefusedCall{"sendmsg", [] { call(SYS_sendmsg, 0); }},
+        RefusedCall{"bpf",
+                    [] {
+                      call(SYS_bpf, 1); /* a look into a map */
+                      call(SYS_bpf, 5); /* BPF_PROG_LOAD */
+                    }},
+        RefusedCall{"io_uring_setup", [] { call(SYS_io_uring_setup, 1); }},
+        RefusedCall{"userfaultfd", [] { call(SYS_userfaultfd, 0); }},
+        RefusedCall{"keyctl", [] { call(SYS_keyctl, 0); }},
+        RefusedCall{"kexec_load", [] { call(SYS_kexec_load, 0); }},
+        RefusedCall{"init_module", [] { call(SYS_init_module, 0); }},
+        RefusedCall{"mount", [] { call(SYS_mount, address("none"), address("/tmp")); }},
+        RefusedCall{"chroot", [] { call(SYS_chroot, address("/tmp")); }},
+        RefusedCall{"unshare", [] { call(SYS_unshare, 0); }},
+        RefusedCall{"setns", [] { call(SYS_setns, -1, 0); }},
+        RefusedCall{"setuid", [] { call(SYS_setuid, 0); }},
+        RefusedCall{"setresuid", [] { call(SYS_setresuid, 0); }},
+        RefusedCall{"capset", [] { call(SYS_capset, 0); }},
+        RefusedCall{"fchmodat", [] { call(SYS_fchmodat, AT_FDCWD, address("/tmp"), 0777); }},
+        RefusedCall{"symlinkat", [] { call(SYS_symlinkat, address("a"), AT_FDCWD); }},
+        RefusedCall{"open_by_handle_at", [] { call(SYS_open_by_handle_at, -1); }},
+        RefusedCall{"ioctl", [] { call(SYS_ioctl, 0, TIOCSTI, address("x")); }},
+        RefusedCall{"seccomp", [] { call(SYS_seccomp, 1); }},
+        RefusedCall{"reboot", [] { call(SYS_reboot, 0); }}),
     [](const auto& test) { return test.param.name; });
 
 TEST_F(Sandbox, ANameIsNotLookedUpAndTheProcessGoesOn) {
