@@ -67,7 +67,8 @@ struct ProbeContext {
   std::vector<std::string> events;  // messages for the user, one sentence each
 
   // Set by the scheduler probe, which comes first, for the probes after it.
-  int task_storage_fd = -1;             // its map with the threads' waits; -1: there is none
+  int task_storage_fd = -1;             // its map with the threads' waits; -1: there is none. Known
+                                        // when it begins to open, and gone if it cannot fill it
   std::string timers_missing;           // why it does not measure timers; empty: it does
   std::vector<int32_t> processes;       // of the subject in this interval, alive, ascending
   std::optional<int64_t> minor_faults;  // of all threads, even those that were never waited for
@@ -147,6 +148,10 @@ struct ProbeKind {
   /// Opens the probe on its best rung. REQUIRES: there is a subject. nullptr for FlowOwners, which
   /// a recording opens itself.
   std::unique_ptr<Probe> (*open)(ProbeContext& context) = nullptr;
+
+  /// Instead of `open`, for a probe with much to load. Called for all probes before any is opened:
+  /// starts what needs no other probe, on a thread of its own, and returns what opens the probe.
+  std::function<std::unique_ptr<Probe>()> (*begin)(ProbeContext& context) = nullptr;
 
   /// For `doctor`: opens each rung with topspin itself as the subject, checks that it sees
   /// something, and closes it. It infers nothing from versions or configuration.

@@ -1,7 +1,9 @@
 // Probes: resolves the subject, and opens and reads the probes of the list.
 #include "probes/probes.h"
 
+#include <functional>
 #include <utility>
+#include <vector>
 
 #include <bpf/libbpf.h>
 #include <sys/epoll.h>
@@ -24,14 +26,20 @@ class OpenProbes final : public Probes {
     begin_ns_ = monotonic_now_ns();  // the first interval includes what is measured while opening
     const bool has_subject = context_.subject.kind != SubjectSpec::Kind::kNone;
     if (has_subject) tell_choice();
+    std::vector<std::function<std::unique_ptr<Probe>()>> openings;
     for (const ProbeKind& kind : all_probes()) {
-      if (!kind.open || (kind.wanted && !kind.wanted(context_.options))) continue;
+      if (!is_opened_here(kind)) continue;
       if (!has_subject) {
         for (const std::string& name : kind.names)
           status_.push_back({name, Rung::kNone, kNoSubject});
-        continue;
+      } else if (kind.begin) {
+        openings.push_back(kind.begin(context_));
+      } else {
+        openings.emplace_back([this, open = kind.open] { return open(context_); });
       }
-      probes_.push_back(kind.open(context_));
+    }
+    for (const auto& opening : openings) {
+      probes_.push_back(opening());
       for (ProbeStatus& status : probes_.back()->status()) status_.push_back(std::move(status));
     }
     if (has_subject) open_events();
@@ -97,6 +105,10 @@ class OpenProbes final : public Probes {
   }
 
  private:
+  bool is_opened_here(const ProbeKind& kind) const {
+    return (kind.open || kind.begin) && (!kind.wanted || kind.wanted(context_.options));
+  }
+
   void tell_choice() {
     if (!context_.subject.remark.empty()) context_.events.push_back(context_.subject.remark);
     context_.tree.update();

@@ -13,7 +13,9 @@
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>  // NOLINT(modernize-deprecated-headers): POSIX
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "app/host/child.h"
@@ -301,6 +303,51 @@ SourceInfo read_source_info(const std::string& directory, const std::optional<Us
   TreeCheck check(directory, as, monotonic_now_ns() + kPatienceNs, 0);
   SourceInfo source;
   if (check.exists() && !check.read(source)) check.read_place(source);
+  return source;
+}
+
+SourceQuestion::SourceQuestion(const std::string& directory,
+                               const std::optional<UserIdentity>& user) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return;
+  answer_fd_.reset(ends[0]);
+  const UniqueFd write_end(ends[1]);
+  const pid_t parent = getpid();
+  process_ = fork();
+  if (process_ != 0) return;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(0);
+  const SourceInfo source = read_source_info(directory, user);
+  const char dirty = !source.dirty ? '?' : *source.dirty ? '1' : '0';
+  std::string text;
+  for (const std::string& part : {source.commit, source.branch, std::string(1, dirty)})
+    text.append(part).push_back('\0');
+  (void)!write(write_end.get(), text.data(), text.size());
+  _exit(0);
+}
+
+SourceQuestion::~SourceQuestion() {
+  if (process_ <= 0) return;
+  kill(process_, SIGKILL);
+  while (waitpid(process_, nullptr, 0) < 0 && errno == EINTR) {
+  }
+}
+
+SourceInfo SourceQuestion::answer() {
+  std::string text;
+  std::array<char, 4096> buffer{};
+  while (answer_fd_ && text.size() < kMostBytes) {
+    const ssize_t got = read(answer_fd_.get(), buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) break;
+    text.append(buffer.data(), static_cast<size_t>(got));
+  }
+  const std::vector<std::string> parts = parts_of(text, '\0');
+  SourceInfo source;
+  if (parts.size() < 3) return source;
+  source.commit = parts[0];
+  source.branch = parts[1];
+  if (parts[2] != "?") source.dirty = parts[2] == "1";
   return source;
 }
 

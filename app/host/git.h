@@ -11,7 +11,10 @@
 #include <string>
 #include <vector>
 
+#include <sys/types.h>
+
 #include "app/host/privileges.h"
+#include "core/base/unique_fd.h"
 #include "core/run/run.h"
 
 namespace topspin {
@@ -28,6 +31,24 @@ void forget_git_environment();
 /// Runs git as `user` if given and we are root. REQUIRES: one thread.
 SourceInfo read_source_info(const std::string& directory,
                             const std::optional<UserIdentity>& user = std::nullopt);
+
+/// Asks read_source_info() in a process of its own, so that a large repository delays nobody. The
+/// process ends with this object.
+class SourceQuestion {
+ public:
+  /// REQUIRES: one thread.
+  SourceQuestion(const std::string& directory, const std::optional<UserIdentity>& user);
+  ~SourceQuestion();
+  SourceQuestion(const SourceQuestion&) = delete;
+  SourceQuestion& operator=(const SourceQuestion&) = delete;
+
+  /// Waits for the answer. Empty if the process could not be started.
+  SourceInfo answer();
+
+ private:
+  UniqueFd answer_fd_;
+  pid_t process_ = -1;
+};
 
 /// Returns why `commit` (or a branch, or a tag) cannot be checked out of the repository that holds
 /// `directory`, or an empty text if it can. Runs git as read_source_info() does.

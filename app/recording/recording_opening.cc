@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <filesystem>
+#include <future>
 
 #include <fmt/format.h>
 #include <linux/capability.h>
@@ -15,6 +16,7 @@
 #include "app/recording/recording_run.h"
 #include "app/recording/sources/packet_output.h"
 #include "app/recording/sources/signals.h"
+#include "app/sandbox/sandbox.h"
 #include "app/version.h"
 
 namespace topspin {
@@ -32,20 +34,23 @@ Status Recording::open() {
   if (!options_.user.empty()) {
     TOPSPIN_ASSIGN(user, find_user(options_.user));
   }
-  // Before anything else runs, because this starts git.
+  // Before other threads run, because these start git.
   forget_git_environment();
-  if (options_.source) {
-    source_ = *options_.source;
-  } else if (options_.store) {
+  std::optional<SourceQuestion> source;
+  if (!options_.source && options_.store) {
     std::error_code ignored;
-    source_ = read_source_info(std::filesystem::current_path(ignored), user);
+    source.emplace(std::filesystem::current_path(ignored), user);
   }
   if (!options_.command.empty()) TOPSPIN_TRY(prepare_command(user));
   if (!options_.netns.empty()) TOPSPIN_TRY(enter_network_namespace(options_.netns));
-  TOPSPIN_ASSIGN(probes_, Probes::open(settings_.subject, settings_.probes));
   FlowOwnerLimits limits;
   limits.walk_ns_per_resolve = std::min(limits.walk_ns_per_resolve, settings_.live.interval_ns / 5);
-  owners_ = FlowOwners::open(settings_.subject, settings_.probes, limits);
+  // The kernel checks their programs while it checks those of the probes.
+  auto owners = std::async(std::launch::async, [this, &limits] {
+    return FlowOwners::open(settings_.subject, settings_.probes, limits);
+  });
+  TOPSPIN_ASSIGN(probes_, Probes::open(settings_.subject, settings_.probes));
+  owners_ = owners.get();
   if (owners_->knows_parts()) {
     settings_.table.subject_parts = owners_.get();
     hidden_.emplace(settings_.live.interface, settings_.live.filter);
@@ -54,6 +59,9 @@ Status Recording::open() {
   if (!options_.packet_file.empty()) TOPSPIN_TRY(open_packets());
   timer_fd_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!timer_fd_) return make_error(ErrorCode::kInternal, "timerfd_create failed", errno);
+  if (options_.source) source_ = *options_.source;
+  if (source) source_ = source->answer();
+  source.reset();  // while it may still be ended
   TOPSPIN_TRY(give_up_privileges(user));
 
   info_ = run_info(take_clock_anchor(), tracker_->link_type());
@@ -235,6 +243,8 @@ void Recording::add_sources() {
 
 /// Starts the capture, then the command, then the conductor.
 Status Recording::start() {
+  // A conductor generates load, and starts what its plan says.
+  if (conductor_ == nullptr) TOPSPIN_TRY(limit_recording());
   auto capture = CaptureThread::start(std::move(tracker_), start_ns_);
   if (!capture.ok()) {
     if (writer_) {

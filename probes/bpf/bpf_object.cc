@@ -5,7 +5,9 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <memory>
 
+#include <bpf/btf.h>
 #include <linux/capability.h>
 #include <unistd.h>
 
@@ -36,8 +38,10 @@ std::string first_warning() {
 
 }  // namespace
 
-BpfLog::BpfLog() : previous_(libbpf_set_print(keep_log)) { log_text.clear(); }
-BpfLog::~BpfLog() { libbpf_set_print(previous_); }
+BpfLog::BpfLog() {
+  [[maybe_unused]] static const libbpf_print_fn_t printed_before = libbpf_set_print(keep_log);
+  log_text.clear();
+}
 
 Error BpfLog::error(std::string_view what, int os_errno, bool needs_btf) const {
   if (needs_btf && ::access("/sys/kernel", F_OK) != 0)
@@ -72,6 +76,27 @@ Result<RingBuffer> open_ring(int map_fd, ring_buffer_sample_fn on_record, void* 
                       fmt::format("cannot map the ring of {}: {}", of_what, std::strerror(errno)),
                       errno);
   return ring;
+}
+
+Result<UniqueFd> make_task_storage(const char* name, uint32_t value_bytes) {
+  const BpfLog log;
+  // The kernel wants the types of the key and of the value, but looks at no member.
+  const std::unique_ptr<btf, decltype(&btf__free)> types(btf__new_empty(), &btf__free);
+  if (!types) return log.error("cannot describe a map", errno, false);
+  const int key = btf__add_int(types.get(), "int", sizeof(int), BTF_INT_SIGNED);
+  const int value = btf__add_struct(types.get(), name, value_bytes);
+  if (key < 0 || value < 0 || btf__load_into_kernel(types.get()) != 0)
+    return log.error("cannot describe a map", errno, false);
+  bpf_map_create_opts options{};
+  options.sz = sizeof(options);
+  options.btf_fd = static_cast<__u32>(btf__fd(types.get()));
+  options.btf_key_type_id = static_cast<__u32>(key);
+  options.btf_value_type_id = static_cast<__u32>(value);
+  options.map_flags = BPF_F_NO_PREALLOC;
+  UniqueFd map(
+      bpf_map_create(BPF_MAP_TYPE_TASK_STORAGE, name, sizeof(int), value_bytes, 0, &options));
+  if (!map) return log.error("cannot create a map", errno, false);
+  return map;
 }
 
 std::vector<int> loaded_programs(const bpf_object* object) {

@@ -15,25 +15,23 @@
 #include <fmt/format.h>
 
 #include "core/base/result.h"
+#include "core/base/unique_fd.h"
 #include "core/number/histogram.h"
 #include "probes/bpf/cells_abi.h"
 #include "probes/bpf/mapped_array.h"
 
 namespace topspin {
 
-/// While it exists, libbpf prints nothing to standard error; its warnings are kept here.
+/// The warnings of libbpf on this thread since its construction. libbpf never prints anything to
+/// standard error once there was one.
 class BpfLog {
  public:
   BpfLog();
-  ~BpfLog();
   BpfLog(const BpfLog&) = delete;
   BpfLog& operator=(const BpfLog&) = delete;
 
   /// One sentence for a libbpf call that failed with `os_errno` (positive) while doing `what`.
   Error error(std::string_view what, int os_errno, bool needs_btf = true) const;
-
- private:
-  libbpf_print_fn_t previous_;
 };
 
 template <typename Skeleton>
@@ -50,6 +48,10 @@ using RingBuffer = std::unique_ptr<ring_buffer, FreeRing>;
 /// `of_what` completes the sentence "cannot map the ring of ...".
 Result<RingBuffer> open_ring(int map_fd, ring_buffer_sample_fn on_record, void* context,
                              std::string_view of_what);
+
+/// A map in task storage, for objects that share it: made before either, so that they can load at
+/// the same time. An error if this kernel has no such maps, or the user may not create them.
+Result<UniqueFd> make_task_storage(const char* name, uint32_t value_bytes);
 
 /// Loads the programs of an opened skeleton. `array` is its BPF_F_MMAPABLE map, with `elements` for
 /// each possible CPU. `programs` completes the sentence "cannot load the ... programs".

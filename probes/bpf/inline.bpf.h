@@ -5,6 +5,11 @@
 
 #define TOPSPIN_INLINE static inline __attribute__((always_inline))
 
+/* A function that the verifier checks once, whatever it is called with. It checks all others again
+ * at each call, in each state that the caller may be in. Such a function takes numbers and pointers
+ * to structures of ours, compares each pointer to NULL, and returns a number. Linux 5.12. */
+#define TOPSPIN_CHECKED_ONCE __attribute__((noinline))
+
 /* Returns the number, but hides from the compiler what it knows about it. Then a later comparison
  * stays as written, on the same number that is used as an index. Otherwise clang may transform it
  * into something that the verifier does not understand. */

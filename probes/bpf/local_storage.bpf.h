@@ -21,8 +21,9 @@ static inline __attribute__((always_inline)) void* made_task_storage(void* map,
  * that the thread belongs to the subject. NULL if it does not. */
 static inline __attribute__((always_inline)) void* relatives_storage(void* map,
                                                                      struct task_struct* task) {
+  struct task_struct* leader = task->group_leader;
   void* element = NULL;
-  if (task->group_leader != task) element = bpf_task_storage_get(map, task->group_leader, NULL, 0);
+  if (leader != task) element = bpf_task_storage_get(map, leader, NULL, 0);
   if (!element) element = bpf_task_storage_get(map, task->real_parent, NULL, 0);
   return element;
 }

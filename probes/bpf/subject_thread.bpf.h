@@ -13,6 +13,7 @@
 #ifndef TOPSPIN_PROBES_SUBJECT_THREAD_BPF_H
 #define TOPSPIN_PROBES_SUBJECT_THREAD_BPF_H
 
+#include "probes/bpf/kernel_cast.bpf.h"
 #include "probes/bpf/local_storage.bpf.h"
 
 /* 0 if the subject is a process tree. User space changes it when the cgroup is created again. */
@@ -33,7 +34,7 @@ struct {
 static inline __attribute__((always_inline)) struct topspin_watched_thread* member(
     struct task_struct* task) {
   struct topspin_watched_thread* thread;
-  if (!task->bpf_storage) return NULL;
+  if (!FOLLOW(task, bpf_storage)) return NULL;
   thread = bpf_task_storage_get(&threads, task, NULL, 0);
   return thread && thread->member ? thread : NULL;
 }
@@ -81,7 +82,7 @@ int walk_threads(struct bpf_iter__task* context) {
   struct topspin_watched_thread* thread;
   if (context->meta->seq_num == 0) {
     struct task_struct* reader = bpf_get_current_task_btf();
-    reader_pid_level = reader->thread_pid->level;
+    reader_pid_level = FOLLOW(reader, thread_pid, level);
     own_process = reader->tgid;
   }
   if (!task || task->pid == 0 || task->exit_state != 0) return 0;

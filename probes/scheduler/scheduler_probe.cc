@@ -2,6 +2,8 @@
 // readings (sums since opening) into intervals; its BPF rungs also measure timers.
 #include <algorithm>
 #include <cstdio>
+#include <functional>
+#include <memory>
 #include <utility>
 
 #include <fmt/format.h>
@@ -9,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/base/unique_fd.h"
+#include "probes/bpf/bpf_object.h"
 #include "probes/growth.h"
 #include "probes/perf/perf_event.h"
 #include "probes/probe.h"
@@ -72,16 +75,21 @@ bool sums_are_from_proc(Rung rung) {
 
 class SchedulerProbe final : public Probe {
  public:
-  explicit SchedulerProbe(ProbeContext& context) : context_(context) {
+  /// `storage`: context.task_storage_fd, or none.
+  SchedulerProbe(ProbeContext& context, UniqueFd storage)
+      : context_(context), storage_(std::move(storage)) {
     status_ = climb("scheduler", kSchedulerLadder, context.options, [&](Rung rung) -> Status {
-      TOPSPIN_ASSIGN(rung_,
-                     open_scheduler_rung(rung, context.subject, context.options, context.proc));
+      TOPSPIN_ASSIGN(rung_, open_scheduler_rung(rung, context.subject, context.options,
+                                                context.proc, context.task_storage_fd));
       return {};
     });
     if (context.subject.kind == SubjectSpec::Kind::kProcessTree && rung_ &&
         sums_are_from_proc(status_.rung))
       family_clock_ = open_family_clock(context.subject.pid);
-    context.task_storage_fd = rung_ ? rung_->task_storage_fd() : -1;
+    if (!rung_ || rung_->task_storage_fd() < 0)
+      context.task_storage_fd = -1;
+    else if (!storage_)
+      context.task_storage_fd = rung_->task_storage_fd();
     context.timers_missing = rung_ ? rung_->timers_missing() : "no scheduler probe";
   }
 
@@ -180,6 +188,7 @@ class SchedulerProbe final : public Probe {
   }
 
   ProbeContext& context_;
+  UniqueFd storage_;
   std::unique_ptr<SchedulerRung> rung_;  // nullptr: none opened
   ProbeStatus status_;
   SchedulerReading previous_;
@@ -244,12 +253,25 @@ RungReport examine_timers(ProbeContext& self) {
   return report;
 }
 
+/// Makes the map that it shares with the sockets' programs.
+std::function<std::unique_ptr<Probe>()> begin_scheduler(ProbeContext& context) {
+  const auto storage = std::make_shared<UniqueFd>();
+  if (may_use(context.options, "scheduler", Rung::kTpBtf)) {
+    if (auto made = make_task_storage("threads", sizeof(topspin_thread)); made.ok())
+      *storage = std::move(made).value();
+  }
+  context.task_storage_fd = storage->get();
+  return [&context, storage] {
+    return std::make_unique<SchedulerProbe>(context, std::move(*storage));
+  };
+}
+
 }  // namespace
 
 ProbeKind scheduler_probe() {
   ProbeKind kind;
   kind.names = {"scheduler"};
-  kind.open = open_as<SchedulerProbe>;
+  kind.begin = begin_scheduler;
   kind.examine = [](ProbeContext& self, std::vector<RungReport>& reports) {
     for (const Rung rung : kSchedulerLadder) reports.push_back(examine_scheduler(rung, self));
   };

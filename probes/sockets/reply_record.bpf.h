@@ -57,24 +57,25 @@ TOPSPIN_INLINE void look_inside(struct task_struct* task, struct topspin_watched
                                 __u64 sent_ns) {
   struct reply_times* times = &thread->times;
   __u64 read_ns = request->read_ns, turn_ns = thread->turn_ns, own_ns, queued_ns, between_ns;
+  __u64 run_delay_ns = task->sched_info.run_delay;
   times->sender = task->pid;
   if (request->reader == (__u32)task->pid) {
-    look_back(task, thread, cpu, read_ns, sent_ns);
+    look_back(thread, cpu, run_delay_ns, read_ns, sent_ns);
     return;
   }
   if (sent_ns <= read_ns) {
-    look_back(task, thread, cpu, read_ns, read_ns);
+    look_back(thread, cpu, run_delay_ns, read_ns, read_ns);
     return;
   }
   own_ns = turn_ns > read_ns && turn_ns < sent_ns ? turn_ns : read_ns;
-  look_back(task, thread, cpu, own_ns, sent_ns);
+  look_back(thread, cpu, run_delay_ns, own_ns, sent_ns);
   if (times->first_woken_ns && times->first_woken_ns < sent_ns)
     own_ns = times->first_woken_ns;
   else if (own_ns == read_ns)
     own_ns = sent_ns;
-  look_back(task, thread, cpu, read_ns, own_ns);
+  look_back(thread, cpu, run_delay_ns, read_ns, own_ns);
   queued_ns = times->parts[TOPSPIN_INSIDE_QUEUED];
-  look_back(task, thread, cpu, own_ns, sent_ns);
+  look_back(thread, cpu, run_delay_ns, own_ns, sent_ns);
   between_ns = own_ns - read_ns;
   times->parts[TOPSPIN_INSIDE_QUEUED] += queued_ns;
   times->parts[TOPSPIN_INSIDE_BETWEEN] = between_ns > queued_ns ? between_ns - queued_ns : 0;
@@ -82,24 +83,25 @@ TOPSPIN_INLINE void look_inside(struct task_struct* task, struct topspin_watched
 
 /* Records one part of the rest of the reply, or that there is none of it. It is a function of
  * its own, not inlined: a program that fits into the cache saves more than the call costs. */
-static __attribute__((noinline)) void record_part(struct reply_times* times,
-                                                  struct topspin_socket_cpu* cpu, __u32 number) {
+TOPSPIN_CHECKED_ONCE int record_part(struct reply_times* times, struct topspin_socket_cpu* cpu,
+                                     __u32 number) {
   struct topspin_reply_part* part;
   __u64 ns;
-  if (number >= TOPSPIN_REPLY_PARTS) return; /* never */
+  if (!times || !cpu || number >= TOPSPIN_REPLY_PARTS) return 0; /* never */
   ns = times->parts[number];
   if (ns > times->left_ns) ns = times->left_ns;
   times->left_ns -= ns;
   times->parts[number] = ns;
-  if (!ns) return;
+  if (!ns) return 0;
   part = &cpu->parts[number];
   add_cell(&part->time, histogram_index(ns), ns);
-  if (times->total_ns < TOPSPIN_TAIL_REPLY_NS) return;
+  if (times->total_ns < TOPSPIN_TAIL_REPLY_NS) return 0;
   add_cell(&part->with, times->total_index, times->total_ns);
   add_cell(&part->without, histogram_index(times->total_ns - ns), times->total_ns - ns);
-  if (ns <= times->longest_ns) return;
+  if (ns <= times->longest_ns) return 0;
   times->longest_ns = ns;
   times->longest = number;
+  return 0;
 }
 
 static long record_asleep(__u32 step, struct reply_times** reply) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <linux/netlink.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -27,9 +28,10 @@ namespace {
 constexpr uint64_t kReplyTimeoutNs = 10 * uint64_t{kNanosPerSecond};
 
 /// While this object lives, the kernel puts a timestamp on each incoming packet, because one socket
-/// asks for it. Only the timestamp says when the second of two datagrams in a queue arrived.
+/// asks for it: any but those of AF_UNIX. Only the timestamp says when the second of two datagrams
+/// in a queue arrived.
 UniqueFd ask_for_time_stamps() {
-  UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  UniqueFd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
   const int on = 1;
   if (fd) ::setsockopt(fd.get(), SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on));
   return fd;
@@ -73,6 +75,19 @@ SlowReply slow_reply(const topspin_slow_reply& from) {
   return reply;
 }
 
+/// Existing connections to these ports are a server's.
+void name_listening_ports(int map_fd) {
+  auto diag = SockDiag::open();
+  if (!diag.ok()) return;  // then existing connections count as a client's
+  const auto queues = diag->queues();
+  if (!queues.ok()) return;
+  for (const DiagQueue& queue : *queues) {
+    const uint8_t listens = 1;
+    if (queue.protocol == kProtocolTcp)
+      bpf_map_update_elem(map_fd, &queue.local.port, &listens, BPF_ANY);
+  }
+}
+
 class BpfSocketTimes final : public SocketTimes {
  public:
   BpfSocketTimes(OwnedSkeleton<sockets> skeleton, MappedBpfArray<topspin_socket_cpu> cpus,
@@ -86,17 +101,25 @@ class BpfSocketTimes final : public SocketTimes {
     tell_clock_offset();
   }
 
-  Status seed(const Subject& subject) {
-    TOPSPIN_TRY(seed_subject(watch(), subject));
-    TOPSPIN_TRY(run_iterator(skeleton_->links.walk_files, "open files"));
-    handle_notices();
-    return {};
-  }
-
-  Status open_notices() {
+  Status attach(const Subject& subject) override {
+    const BpfLog log;
+    name_listening_ports(bpf_map__fd(skeleton_->maps.listening_ports));
+    TOPSPIN_TRY(attach_programs(*skeleton_, log, "socket"));
+    // Attaches it now, so that a refusal is known now, and keeps it only when it has something to
+    // see.
+    auto& programs = skeleton_->progs;
+    for (bpf_program* program : {features_.accepts ? programs.sys_exit : nullptr,
+                                 features_.replies ? programs.sched_switch : nullptr}) {
+      bpf_link* const link = program ? bpf_program__attach(program) : nullptr;
+      if (program && !link) return log.error("cannot attach the socket programs", errno);
+      if (link) bpf_link__destroy(link);
+    }
     TOPSPIN_ASSIGN(ring_, open_ring(
                               bpf_map__fd(skeleton_->maps.notices),
                               [](void*, void*, size_t) { return 0; }, nullptr, "notices"));
+    TOPSPIN_TRY(seed_subject(watch(), subject));
+    TOPSPIN_TRY(run_iterator(skeleton_->links.walk_files, "open files"));
+    handle_notices();
     return {};
   }
 
@@ -307,22 +330,9 @@ class BpfSocketTimes final : public SocketTimes {
   bool follows_cgroup_;
 };
 
-/// Existing connections to these ports are a server's.
-void name_listening_ports(int map_fd) {
-  auto diag = SockDiag::open();
-  if (!diag.ok()) return;  // then existing connections count as a client's
-  const auto queues = diag->queues();
-  if (!queues.ok()) return;
-  for (const DiagQueue& queue : *queues) {
-    const uint8_t listens = 1;
-    if (queue.protocol == kProtocolTcp)
-      bpf_map_update_elem(map_fd, &queue.local.port, &listens, BPF_ANY);
-  }
-}
-
 }  // namespace
 
-Result<std::unique_ptr<SocketTimes>> SocketTimes::open(const Subject& subject,
+Result<std::unique_ptr<SocketTimes>> SocketTimes::load(const Subject& subject,
                                                        const SocketFeatures& features,
                                                        int scheduler_threads_fd) {
   const BpfLog log;
@@ -358,20 +368,15 @@ Result<std::unique_ptr<SocketTimes>> SocketTimes::open(const Subject& subject,
   bpf_program__set_autoattach(programs.sched_switch, false);
   TOPSPIN_ASSIGN(auto array, load_programs<topspin_socket_cpu>(*skeleton, skeleton->maps.cpus, 1,
                                                                log, "socket"));
-  name_listening_ports(bpf_map__fd(skeleton->maps.listening_ports));
-  TOPSPIN_TRY(attach_programs(*skeleton, log, "socket"));
-  // Attaches it now, so that a refusal is known now, and keeps it only when it has something to
-  // see.
-  for (bpf_program* program : {features.accepts ? programs.sys_exit : nullptr,
-                               features.replies ? programs.sched_switch : nullptr}) {
-    bpf_link* const link = program ? bpf_program__attach(program) : nullptr;
-    if (program && !link) return log.error("cannot attach the socket programs", errno);
-    if (link) bpf_link__destroy(link);
-  }
-  auto times =
-      std::make_unique<BpfSocketTimes>(std::move(skeleton), std::move(array), subject, features);
-  TOPSPIN_TRY(times->open_notices());
-  TOPSPIN_TRY(times->seed(subject));
+  return Result<std::unique_ptr<SocketTimes>>(
+      std::make_unique<BpfSocketTimes>(std::move(skeleton), std::move(array), subject, features));
+}
+
+Result<std::unique_ptr<SocketTimes>> SocketTimes::open(const Subject& subject,
+                                                       const SocketFeatures& features,
+                                                       int scheduler_threads_fd) {
+  TOPSPIN_ASSIGN(auto times, load(subject, features, scheduler_threads_fd));
+  TOPSPIN_TRY(times->attach(subject));
   return Result<std::unique_ptr<SocketTimes>>(std::move(times));
 }
 

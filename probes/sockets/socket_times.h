@@ -35,9 +35,16 @@ struct SocketTimesReading {
 class SocketTimes {
  public:
   virtual ~SocketTimes() = default;
-  /// Opens all of `features`, or returns an error. `scheduler_threads_fd` is
-  /// SchedulerRung::task_storage_fd(). With it, waits for a CPU come from the scheduler probe;
-  /// without it (-1), from the kernel's run_delay, which leaves out many short ones.
+  /// Loads all of `features`, or returns an error. May be called on another thread.
+  /// `scheduler_threads_fd` is ProbeContext::task_storage_fd. With it, waits for a CPU come from
+  /// the scheduler probe; without it (-1), from the kernel's run_delay, which leaves out many short
+  /// ones.
+  static Result<std::unique_ptr<SocketTimes>> load(const Subject& subject,
+                                                   const SocketFeatures& features,
+                                                   int scheduler_threads_fd);
+  /// Begins to measure. REQUIRES: the scheduler's programs are attached, if it shares its map.
+  virtual Status attach(const Subject& subject) = 0;
+  /// Both.
   static Result<std::unique_ptr<SocketTimes>> open(const Subject& subject,
                                                    const SocketFeatures& features,
                                                    int scheduler_threads_fd);

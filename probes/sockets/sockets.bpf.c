@@ -384,7 +384,7 @@ TOPSPIN_INLINE void begin_anew_if_copied(struct watched_socket* socket, const st
 
 TOPSPIN_INLINE struct watched_socket* watched(struct sock* sk) {
   struct watched_socket* socket;
-  if (!sk->sk_bpf_storage) return NULL;
+  if (!FOLLOW(sk, sk_bpf_storage)) return NULL;
   socket = bpf_sk_storage_get(&sockets, sk, NULL, 0);
   if (socket) begin_anew_if_copied(socket, sk);
   return socket;
@@ -571,7 +571,7 @@ int BPF_PROG(set_state, struct sock* sk, int old_state, int new_state) {
     if (socket) socket->role = ROLE_CLIENT;
     return 0;
   }
-  if (!sk->sk_bpf_storage) return 0;
+  if (!FOLLOW(sk, sk_bpf_storage)) return 0;
   socket = bpf_sk_storage_get(&sockets, sk, NULL, 0);
   if (!socket) return 0;
   copied = socket->self != key;
@@ -811,11 +811,15 @@ TOPSPIN_INLINE bool is_masked_websocket(const __u8* head, __u32 bytes) {
 enum { IS_NO_REQUEST, IS_REQUEST, IS_TURN };
 
 /* What a connection that begins with these bytes carries. False: they are too few to tell. */
-TOPSPIN_INLINE bool tell_talk(struct watched_socket* socket) {
-  const __u8* head = socket->head;
-  __u32 message = socket->message_bytes;
-  bool midway = !socket->listener; /* its beginning was not seen, and its message may be short */
-  bool all = midway && socket->head_bytes >= message;
+TOPSPIN_CHECKED_ONCE int tell_talk(struct watched_socket* socket) {
+  const __u8* head;
+  __u32 message;
+  bool midway, all;
+  if (!socket) return false; /* never */
+  head = socket->head;
+  message = socket->message_bytes;
+  midway = !socket->listener; /* its beginning was not seen, and its message may be short */
+  all = midway && socket->head_bytes >= message;
   if (socket->head_bytes < TLS_HEADER_BYTES && !all) return false;
   if (head[1] == 3 && head[2] <= 4 && (head[0] == 0x16 || head[0] == 0x17)) {
     socket->talk = head[0] == 0x16 ? TALK_TLS_HANDSHAKE : TALK_TLS;
@@ -1127,7 +1131,7 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
   __u64 now_ns, ready_ns, next_ns, key = (__u64)sk;
   int what = IS_REQUEST;
   bool udp;
-  if (!thread && !sk->sk_bpf_storage) return 0;
+  if (!thread && !FOLLOW(sk, sk_bpf_storage)) return 0;
   if (!is_inet(sk) || flags & (MSG_PEEK | MSG_ERRQUEUE)) return 0;
   udp = sk->sk_protocol == IPPROTO_UDP;
   socket = thread ? watch(sk) : watched(sk);
@@ -1192,7 +1196,7 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
   }
   if (!udp) what = classify(socket, sk, task, (__u32)result);
   if (what == IS_NO_REQUEST) return 0;
-  look_back(task, thread, cpu, ready_ns ? ready_ns : now_ns, now_ns);
+  look_back(thread, cpu, task->sched_info.run_delay, ready_ns ? ready_ns : now_ns, now_ns);
   request.ready_ns = ready_ns;
   request.read_ns = now_ns;
   request.reader = task->pid;

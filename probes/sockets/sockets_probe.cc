@@ -1,5 +1,8 @@
 // The probes "sockets" (queues, from the kernel's lists), "accepts" and "replies" (times, by BPF).
 #include <algorithm>
+#include <functional>
+#include <future>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -20,18 +23,25 @@ namespace {
 constexpr Rung kQueuesLadder[] = {Rung::kProc};
 constexpr const char* kOnlyTpBtf = "only the rung tp_btf measures it";
 
+using LoadedTimes = Result<std::unique_ptr<SocketTimes>>;
+
+/// The programs while they load on a thread of their own, if they do.
+struct LoadingTimes {
+  std::future<LoadedTimes> times;
+  int threads_fd = -1;
+};
+
 class SocketsProbe final : public Probe {
  public:
-  explicit SocketsProbe(ProbeContext& context) : context_(context) {
+  SocketsProbe(ProbeContext& context, const SocketFeatures& wanted, LoadingTimes loading)
+      : context_(context) {
     queues_status_ = climb("sockets", kQueuesLadder, context.options, [&](Rung) -> Status {
       TOPSPIN_ASSIGN(queues_, SocketQueues::open(context.subject, context.options.proc_root,
                                                  context.options.max_sockets));
       return {};
     });
     // Opens both together; if the kernel refuses that, each by itself.
-    const SocketFeatures wanted{may_use(context.options, "accepts", Rung::kTpBtf),
-                                may_use(context.options, "replies", Rung::kTpBtf)};
-    open_times(wanted);
+    open_times(wanted, std::move(loading));
     if (!times_ && wanted.accepts && wanted.replies) {
       open_times({true, false});
       if (!times_) open_times({false, true});
@@ -69,9 +79,10 @@ class SocketsProbe final : public Probe {
   }
 
  private:
-  void open_times(const SocketFeatures& features) {
+  /// `loading`: what was begun with these features; may be nothing.
+  void open_times(const SocketFeatures& features, LoadingTimes loading = {}) {
     if (!features.accepts && !features.replies) return;
-    auto opened = SocketTimes::open(context_.subject, features, context_.task_storage_fd);
+    auto opened = open_loaded(features, std::move(loading));
     for (ProbeStatus* status : {features.accepts ? &accepts_status_ : nullptr,
                                 features.replies ? &replies_status_ : nullptr}) {
       if (!status) continue;
@@ -79,6 +90,16 @@ class SocketsProbe final : public Probe {
       status->reason = opened.ok() ? "" : "tp_btf: " + opened.error().message;
     }
     if (opened.ok()) times_ = std::move(opened).value();
+  }
+
+  LoadedTimes open_loaded(const SocketFeatures& features, LoadingTimes loading) {
+    const int threads_fd = context_.task_storage_fd;
+    // If the scheduler's top rung did not open, nothing fills the map that they were to share.
+    if (!loading.times.valid() || loading.threads_fd != threads_fd)
+      return SocketTimes::open(context_.subject, features, threads_fd);
+    TOPSPIN_ASSIGN(auto times, loading.times.get());
+    TOPSPIN_TRY(times->attach(context_.subject));
+    return LoadedTimes(std::move(times));
   }
 
   void read_times(SocketInterval& sockets, ProbeInterval& interval) {
@@ -221,12 +242,27 @@ RungReport examine_replies(const Subject& self) {
   return report;
 }
 
+std::function<std::unique_ptr<Probe>()> begin_sockets(ProbeContext& context) {
+  const SocketFeatures wanted{may_use(context.options, "accepts", Rung::kTpBtf),
+                              may_use(context.options, "replies", Rung::kTpBtf)};
+  const auto loading = std::make_shared<LoadingTimes>();
+  if (wanted.accepts || wanted.replies) {
+    loading->threads_fd = context.task_storage_fd;
+    loading->times = std::async(std::launch::async, [&context, wanted, fd = loading->threads_fd] {
+      return SocketTimes::load(context.subject, wanted, fd);
+    });
+  }
+  return [&context, wanted, loading] {
+    return std::make_unique<SocketsProbe>(context, wanted, std::move(*loading));
+  };
+}
+
 }  // namespace
 
 ProbeKind sockets_probe() {
   ProbeKind kind;
   kind.names = {"sockets", "accepts", "replies"};
-  kind.open = open_as<SocketsProbe>;
+  kind.begin = begin_sockets;
   kind.examine = [](ProbeContext& self, std::vector<RungReport>& reports) {
     reports.push_back(examine_queues(self.subject));
     reports.push_back(examine_accepts(self.subject));

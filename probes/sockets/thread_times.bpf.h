@@ -154,12 +154,18 @@ int BPF_PROG(sched_switch, bool preempt, struct task_struct* prev, struct task_s
   return 0;
 }
 
-/* The current thread, if it belongs to the subject. The kernel threads of its io_uring belong to
- * it too, although no fork event announces them. */
+/* The current thread is a kernel thread of a process's io_uring, which no fork event announces. It
+ * joins the subject if the process belongs to it. */
+TOPSPIN_CHECKED_ONCE int join_as_io_worker(void) {
+  struct task_struct* task = bpf_get_current_task_btf();
+  return member(task->group_leader) && join(task);
+}
+
+/* The current thread, if it belongs to the subject. */
 TOPSPIN_INLINE struct topspin_watched_thread* serving_thread(struct task_struct* task) {
   struct topspin_watched_thread* thread = member(task);
-  if (thread || !(task->flags & PF_IO_WORKER) || !member(task->group_leader)) return thread;
-  return join(task);
+  if (thread || !(task->flags & PF_IO_WORKER) || !join_as_io_worker()) return thread;
+  return member(task);
 }
 
 TOPSPIN_INLINE __u64 overlap(__u64 begin_ns, __u64 end_ns, const struct reply_times* times) {
@@ -194,14 +200,13 @@ static long add_period(__u32 step, struct topspin_watched_thread** current) {
 
 /* BY_RUN_DELAY: by now, the wait that ended in the last switch is in the kernel's sum. Only waits
  * are known. */
-TOPSPIN_INLINE void add_what_run_delay_knows(struct task_struct* task,
-                                             struct topspin_watched_thread* thread) {
+TOPSPIN_INLINE void add_what_run_delay_knows(struct topspin_watched_thread* thread,
+                                             __u64 run_delay_ns) {
   struct reply_times* times = &thread->times;
   __u64 whole_ns = times->to_ns - times->from_ns, queued_ns;
-  if (thread->source == BY_RUN_DELAY && task->sched_info.run_delay > thread->waited_ns)
-    times->parts[TOPSPIN_INSIDE_QUEUED] +=
-        overlap(thread->switched_in_ns - (task->sched_info.run_delay - thread->waited_ns),
-                thread->switched_in_ns, times);
+  if (thread->source == BY_RUN_DELAY && run_delay_ns > thread->waited_ns)
+    times->parts[TOPSPIN_INSIDE_QUEUED] += overlap(
+        thread->switched_in_ns - (run_delay_ns - thread->waited_ns), thread->switched_in_ns, times);
   queued_ns = times->parts[TOPSPIN_INSIDE_QUEUED];
   times->parts[TOPSPIN_INSIDE_UNKNOWN] = whole_ns > queued_ns ? whole_ns - queued_ns : 0;
 }
@@ -215,18 +220,19 @@ TOPSPIN_INLINE void add_forgotten(struct topspin_watched_thread* thread) {
 }
 
 /* Fills the parts of `thread->times`: what the current thread did from one moment to another,
- * which is about now. */
-static __attribute__((noinline)) void look_back(struct task_struct* task,
-                                                struct topspin_watched_thread* thread,
-                                                struct topspin_socket_cpu* cpu, __u64 from_ns,
-                                                __u64 to_ns) {
-  struct reply_times* times = &thread->times;
+ * which is about now. `run_delay_ns`: the kernel's sum of its waits. */
+TOPSPIN_CHECKED_ONCE int look_back(struct topspin_watched_thread* thread,
+                                   struct topspin_socket_cpu* cpu, __u64 run_delay_ns,
+                                   __u64 from_ns, __u64 to_ns) {
+  struct reply_times* times;
+  if (!thread || !cpu) return 0; /* never */
+  times = &thread->times;
   __builtin_memset(times->parts, 0, sizeof(times->parts));
   times->first_woken_ns = 0;
   times->from_ns = from_ns;
   times->to_ns = to_ns;
   times->covered_ns = to_ns;
-  if (to_ns <= from_ns) return;
+  if (to_ns <= from_ns) return 0;
   bpf_loop(RECENT_PERIODS, add_period, &thread, 0);
   if (times->covered_ns > from_ns && thread->periods > RECENT_PERIODS) {
     if (thread->read_ns == from_ns) {
@@ -237,9 +243,10 @@ static __attribute__((noinline)) void look_back(struct task_struct* task,
     }
   }
   if (thread->source != BY_CLOCK)
-    add_what_run_delay_knows(task, thread);
+    add_what_run_delay_knows(thread, run_delay_ns);
   else
     times->parts[TOPSPIN_INSIDE_UNKNOWN] += times->covered_ns - from_ns;
+  return 0;
 }
 
 /* The current thread has read a request, now. */

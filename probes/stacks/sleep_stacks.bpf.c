@@ -16,6 +16,7 @@
 
 /* Programs of this kind may follow the kernel's pointers directly. */
 #define KERNEL_READ(pointer, ...) ___arrow(pointer, __VA_ARGS__)
+#define KERNEL_FOLLOW(pointer, ...) FOLLOW(pointer, __VA_ARGS__)
 
 #include "probes/bpf/kernel_cast.bpf.h"
 #include "probes/bpf/task.bpf.h"

@@ -2,7 +2,8 @@
 /* Finds what a thread that leaves its CPU voluntarily waits for, from the system call in progress.
  * No system call is traced. BPF side only, after kernel_types.bpf.h and libbpf's headers.
  *
- * REQUIRES: KERNEL_READ (scheduler_events.bpf.h) and READ_AS (bpf/kernel_cast.bpf.h).
+ * REQUIRES: KERNEL_READ and KERNEL_FOLLOW (scheduler_events.bpf.h) and READ_AS
+ * (bpf/kernel_cast.bpf.h).
  */
 #ifndef TOPSPIN_PROBES_SCHEDULER_BLOCKED_BY_BPF_H
 #define TOPSPIN_PROBES_SCHEDULER_BLOCKED_BY_BPF_H
@@ -40,7 +41,7 @@ struct task_struct___x86 {
 #define S_ANON_INODE (1u << 19) /* from Linux 6.16 on; before, such an inode has no type */
 
 TOPSPIN_INLINE __u32 blocked_by_file(struct task_struct* task, __u32 number) {
-  struct fdtable* table = KERNEL_READ(task, files, fdt);
+  struct fdtable* table = KERNEL_FOLLOW(task, files, fdt);
   struct file** files = KERNEL_READ(table, fd);
   struct file* file;
   struct inode* inode;

@@ -16,14 +16,19 @@
 #include <bpf/bpf_tracing.h>
 /* clang-format on */
 
+#include "probes/bpf/inline.bpf.h"
 #include "probes/bpf/kernel_cast.bpf.h"
 #include "probes/bpf/local_storage.bpf.h"
 #include "probes/bpf/task.bpf.h"
 
+#define TOPSPIN_SELDOM TOPSPIN_CHECKED_ONCE
+
 /* Programs of this kind may follow the kernel's pointers directly. */
 #define KERNEL_READ(pointer, ...) ___arrow(pointer, __VA_ARGS__)
+#define KERNEL_FOLLOW(pointer, ...) FOLLOW(pointer, __VA_ARGS__)
 
 #include "probes/scheduler/bpf/scheduler_events.bpf.h"
+#include "probes/scheduler/bpf/timers.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -52,7 +57,7 @@ TOPSPIN_INLINE struct topspin_thread_sleeps* sleeps_of(struct task_struct* task)
 
 TOPSPIN_INLINE struct topspin_thread* member(struct task_struct* task) {
   struct topspin_thread* thread;
-  if (!task->bpf_storage) return NULL;
+  if (!FOLLOW(task, bpf_storage)) return NULL;
   thread = bpf_task_storage_get(&threads, task, NULL, 0);
   return thread && thread->member == TOPSPIN_MEMBER ? thread : NULL;
 }
@@ -86,7 +91,7 @@ TOPSPIN_INLINE struct topspin_thread* join(struct task_struct* task) {
     grant_row(thread);
   }
   made_task_storage(&sleeps, task);
-  thread->pid = pid_for_reader(task->group_leader);
+  thread->pid = pid_for_reader(FOLLOW(task, group_leader));
   thread->tid = pid_for_reader(task);
   thread->kernel_tid = task->pid;
   return thread;
@@ -171,14 +176,14 @@ TOPSPIN_INLINE __u64 switched_at(struct topspin_cpu* cpu, struct task_struct* ta
                                  const struct topspin_thread* in) {
   __u64 now_ns;
   if (runnable) return bpf_ktime_get_ns();
-  now_ns = monotonic_now(&cpu->clock, task->se.cfs_rq->rq->clock);
+  now_ns = monotonic_now(&cpu->clock, FOLLOW(task, se.cfs_rq, rq, clock));
   return in && now_ns <= in->queued_ns ? bpf_ktime_get_ns() : now_ns;
 }
 
 /* Most threads of a host have no task storage at all. */
 SEC("tp_btf/sched_waking")
 int BPF_PROG(sched_waking, struct task_struct* task) {
-  return task->bpf_storage ? waking(task) : 0;
+  return FOLLOW(task, bpf_storage) ? waking(task) : 0;
 }
 
 SEC("tp_btf/sched_wakeup")
@@ -195,7 +200,7 @@ int BPF_PROG(sched_switch, bool preempt, struct task_struct* prev, struct task_s
 
 SEC("tp_btf/sched_migrate_task")
 int BPF_PROG(sched_migrate_task, struct task_struct* task, int to) {
-  return task->bpf_storage ? migrated(task, to) : 0;
+  return FOLLOW(task, bpf_storage) ? migrated(task, to) : 0;
 }
 
 SEC("tp_btf/sched_process_fork")
@@ -204,7 +209,7 @@ int BPF_PROG(sched_process_fork, struct task_struct* parent, struct task_struct*
   if (subject_cgroup_id) {
     if (is_own(parent, own_process) || !is_below_cgroup(child, subject_cgroup_id)) return 0;
   } else {
-    if (!parent->bpf_storage) return 0;
+    if (!FOLLOW(parent, bpf_storage)) return 0;
     thread = bpf_task_storage_get(&threads, parent, NULL, 0);
     if (!thread || thread->member == TOPSPIN_NO_MEMBER) return 0;
   }
@@ -262,7 +267,7 @@ int BPF_PROG(task_rename, struct task_struct* task) {
   thread->reported_cpu_ns = 0;
   thread->has_row = 0;
   grant_row(thread);
-  thread->pid = pid_for_reader(task->group_leader);
+  thread->pid = pid_for_reader(FOLLOW(task, group_leader));
   thread->tid = pid_for_reader(task);
   thread->kernel_tid = task->pid;
   return 0;
@@ -278,9 +283,9 @@ TOPSPIN_INLINE void describe(struct task_struct* task, const struct topspin_thre
   if (thread->state == TOPSPIN_QUEUED || thread->state == TOPSPIN_PREEMPTED)
     out->flags |= TOPSPIN_RECORD_QUEUED;
   if (exited) out->flags |= TOPSPIN_RECORD_ZOMBIE;
-  if (task->group_leader == task) {
+  if (FOLLOW(task, group_leader) == task) {
     out->flags |= TOPSPIN_RECORD_LEADER;
-    if (task->signal->live.counter > 0) out->flags |= TOPSPIN_RECORD_LIVE;
+    if (FOLLOW(task, signal, live.counter) > 0) out->flags |= TOPSPIN_RECORD_LIVE;
   }
   bpf_probe_read_kernel_str(out->comm, sizeof(out->comm), task->comm);
 }
@@ -292,11 +297,12 @@ int walk_threads(struct bpf_iter__task* context) {
   struct topspin_thread_sleeps* slept;
   struct topspin_thread* thread;
   struct topspin_record out;
+  struct seq_file* seq = context->meta->seq;
   bool exited;
 
   if (context->meta->seq_num == 0) {
     struct task_struct* reader = bpf_get_current_task_btf();
-    reader_pid_level = reader->thread_pid->level;
+    reader_pid_level = FOLLOW(reader, thread_pid, level);
     own_process = reader->tgid;
   }
   if (!task || task->pid == 0) return 0;
@@ -322,18 +328,17 @@ int walk_threads(struct bpf_iter__task* context) {
   /* Numbers as the current reader sees them. If exec has just changed one, task_rename handles it.
    */
   if (!exited && thread->kernel_tid == task->pid) {
-    thread->pid = pid_for_reader(task->group_leader);
+    thread->pid = pid_for_reader(FOLLOW(task, group_leader));
     thread->tid = pid_for_reader(task);
   }
   fold_thread(task, thread);
   describe(task, thread, exited, &out);
   /* If the buffer is full, the kernel hands it over and shows this thread again from the start. */
-  if (bpf_seq_write(context->meta->seq, &out, sizeof(out))) return 0;
+  if (bpf_seq_write(seq, &out, sizeof(out))) return 0;
   if (!(out.flags & TOPSPIN_RECORD_CHANGED)) return 0;
-  if (bpf_seq_write(context->meta->seq, &thread->times, sizeof(thread->times))) return 0;
+  if (bpf_seq_write(seq, &thread->times, sizeof(thread->times))) return 0;
   slept = sleeps_of(task);
-  if (bpf_seq_write(context->meta->seq, slept ? (const void*)slept : &no_sleeps,
-                    sizeof(no_sleeps)) == 0)
+  if (bpf_seq_write(seq, slept ? (const void*)slept : &no_sleeps, sizeof(no_sleeps)) == 0)
     thread->reported_cpu_ns = thread->folded.cpu_ns;
   return 0;
 }

@@ -108,11 +108,20 @@ struct topspin_queue {
 #define TOPSPIN_QUEUE_LENGTHS 64u /* the last cell counts 63 and more */
 
 /* A timer that is firing on a CPU. Every thread that is woken there between its entry and its exit
- * is woken by it. Written by timers.bpf.c. */
+ * is woken by it. Written by timers.bpf.h. */
 struct topspin_firing {
   __u64 fired_ns; /* CLOCK_MONOTONIC; 0: none fires */
   __u64 slack_ns; /* the part of the time since the requested expiry that the slack allows */
   __u64 late_ns;  /* the rest of that time */
+};
+
+/* The two kinds of timers that count: user space sets one of each, with an expiry (CLOCK_MONOTONIC)
+ * that no other timer has, and the program finds its function. 0: not yet. */
+struct topspin_known_timers {
+  __u64 sleep_expiry_ns;
+  __u64 timerfd_expiry_ns;
+  __u64 sleep_function;
+  __u64 timerfd_function;
 };
 
 /* How far CLOCK_MONOTONIC is ahead of a run queue's own clock: the smallest difference seen. */

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* The map `cpus` of every scheduler object and of timers.bpf.c. BPF side only, after libbpf's
- * headers.
- */
+/* The map `cpus` of every scheduler object. BPF side only, after libbpf's headers. */
 #ifndef TOPSPIN_PROBES_SCHEDULER_CPUS_BPF_H
 #define TOPSPIN_PROBES_SCHEDULER_CPUS_BPF_H
 

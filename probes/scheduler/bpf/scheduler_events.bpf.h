@@ -3,8 +3,9 @@
  * scheduler.bpf.c (tp_btf) and scheduler_raw.bpf.c (raw_tp), which attach them in their own
  * sections. BPF side only, after kernel_types.bpf.h and libbpf's headers.
  *
- * REQUIRES: KERNEL_READ(pointer, field...), which follows the fields as BPF_CORE_READ does, READ_AS
- * (bpf/kernel_cast.bpf.h), and the functions that are declared first.
+ * REQUIRES: KERNEL_READ(pointer, field) and, for a path through several pointers,
+ * KERNEL_FOLLOW(pointer, field...), which read as BPF_CORE_READ does; READ_AS
+ * (bpf/kernel_cast.bpf.h); and the functions that are declared first.
  */
 #ifndef TOPSPIN_PROBES_SCHEDULER_EVENTS_BPF_H
 #define TOPSPIN_PROBES_SCHEDULER_EVENTS_BPF_H
@@ -112,7 +113,7 @@ TOPSPIN_INLINE int woken(struct task_struct* task) {
   target = KERNEL_READ(task, thread_info.cpu);
   cpu = bpf_map_lookup_elem(&cpus, &target);
   if (!cpu) return 0; /* never: there is one for each possible CPU */
-  rq = KERNEL_READ(task, se.cfs_rq, rq);
+  rq = KERNEL_FOLLOW(task, se.cfs_rq, rq);
   now_ns = woken_at(cpu, rq);
   on_wakeup(thread, now_ns);
   count_queue_length(cpu, KERNEL_READ(rq, nr_running));
@@ -140,7 +141,7 @@ TOPSPIN_INLINE __u32 preemptor(struct task_struct* prev, struct task_struct* nex
   if (KERNEL_READ(next, pid) == 0) return TOPSPIN_BY_NOBODY;
   if (KERNEL_READ(next, flags) & PF_KTHREAD) return TOPSPIN_BY_KERNEL_THREAD;
   if (KERNEL_READ(next, tgid) == KERNEL_READ(prev, tgid)) return TOPSPIN_BY_SAME_PROCESS;
-  return KERNEL_READ(next, cgroups, dfl_cgrp) == KERNEL_READ(prev, cgroups, dfl_cgrp)
+  return KERNEL_FOLLOW(next, cgroups, dfl_cgrp) == KERNEL_FOLLOW(prev, cgroups, dfl_cgrp)
              ? TOPSPIN_BY_SAME_CGROUP
              : TOPSPIN_BY_OTHER;
 }
@@ -148,14 +149,14 @@ TOPSPIN_INLINE __u32 preemptor(struct task_struct* prev, struct task_struct* nex
 /* What run_delay will be right after the switch to `task`; the kernel adds the two itself. */
 TOPSPIN_INLINE __u64 run_delay_on_arrival(struct task_struct* task) {
   __u64 queued = KERNEL_READ(task, sched_info.last_queued);
-  __u64 clock = KERNEL_READ(task, se.cfs_rq, rq, clock);
+  __u64 clock = KERNEL_FOLLOW(task, se.cfs_rq, rq, clock);
   return KERNEL_READ(task, sched_info.run_delay) + (queued && clock > queued ? clock - queued : 0);
 }
 
 /* When a thread that a timer woke got its CPU, if the switch to it was hidden. */
 TOPSPIN_INLINE __u64 arrival_of(struct task_struct* task, __u64 now_ns) {
   __u64 arrival = KERNEL_READ(task, sched_info.last_arrival);
-  __u64 clock = KERNEL_READ(task, se.cfs_rq, rq, clock);
+  __u64 clock = KERNEL_FOLLOW(task, se.cfs_rq, rq, clock);
   return clock > arrival ? now_ns - (clock - arrival) : now_ns;
 }
 
@@ -175,7 +176,7 @@ TOPSPIN_INLINE void leave(struct topspin_thread* out, struct task_struct* prev,
   } else if (by == TOPSPIN_BY_NOBODY || is_throttled(prev)) {
     wait_uncharged(out, TOPSPIN_HELD_BY_QUOTA, now_ns);
   } else {
-    begin_waiting(&cpu->queue, number, KERNEL_READ(prev, se.cfs_rq, rq), out, now_ns);
+    begin_waiting(&cpu->queue, number, KERNEL_FOLLOW(prev, se.cfs_rq, rq), out, now_ns);
   }
 }
 

@@ -28,8 +28,11 @@ TOPSPIN_INLINE struct topspin_exit* this_cpu_scratch(void) {
 /* Sends `out`, whose record and sleeps are filled, with the thread's waits and slices. False: no
  * room. */
 TOPSPIN_INLINE bool send_exit(struct topspin_exit* out, const struct topspin_thread* thread) {
+  __u64 bytes;
   out->record.flags = TOPSPIN_RECORD_EXITED | TOPSPIN_RECORD_CHANGED;
-  return !bpf_ringbuf_output(&exits, out, fill_exit(out, thread), BPF_RB_NO_WAKEUP);
+  bytes = unknown_to_compiler(fill_exit(out, thread));
+  if (bytes > sizeof(*out)) return false; /* never happens, but the verifier needs it */
+  return !bpf_ringbuf_output(&exits, out, bytes, BPF_RB_NO_WAKEUP);
 }
 
 #endif

@@ -8,7 +8,8 @@
  * switch while nobody waits costs a comparison, and the charges add up to the waits, to the
  * nanosecond.
  *
- * REQUIRES: KERNEL_READ (scheduler_events.bpf.h), and the function that is declared first.
+ * REQUIRES: KERNEL_READ and KERNEL_FOLLOW (scheduler_events.bpf.h), and the function that is
+ * declared first.
  */
 #ifndef TOPSPIN_PROBES_SCHEDULER_HOLDERS_BPF_H
 #define TOPSPIN_PROBES_SCHEDULER_HOLDERS_BPF_H
@@ -37,7 +38,7 @@ struct cfs_rq___quota {
 
 /* Whether the quota of its cgroup, or of one above that, is used up on its CPU. */
 TOPSPIN_INLINE bool is_throttled(struct task_struct* task) {
-  struct cfs_rq___quota* queue = (void*)KERNEL_READ(task, se.cfs_rq);
+  struct cfs_rq___quota* queue = (void*)KERNEL_FOLLOW(task, se.cfs_rq);
   return bpf_core_field_exists(queue->throttle_count) && KERNEL_READ(queue, throttle_count);
 }
 
@@ -146,7 +147,7 @@ static __attribute__((noinline)) int take_slot(struct topspin_queue* queue,
   fresh.kind = KERNEL_READ(task, flags) & PF_KTHREAD ? TOPSPIN_HELD_BY_KERNEL_THREAD
                : of_subject                          ? TOPSPIN_HELD_BY_SUBJECT
                                                      : TOPSPIN_HELD_BY_PROCESS;
-  fresh.pid = shown_pid(KERNEL_READ(task, group_leader));
+  fresh.pid = shown_pid(KERNEL_FOLLOW(task, group_leader));
   BPF_CORE_READ_STR_INTO(&fresh.comm, task, group_leader, comm);
   holder = bpf_map_lookup_elem(&holders, &tgid);
   if (holder) fresh.held_ns = holder->held_ns;
@@ -166,7 +167,7 @@ static __attribute__((noinline)) int take_slot(struct topspin_queue* queue,
 TOPSPIN_INLINE void charge(struct topspin_queue* queue, struct task_struct* task, bool of_subject,
                            __u64 now_ns) {
   __u64 waited_ns = queue->waiting * now_ns - queue->since_sum_ns;
-  __u64 stolen = stolen_from(KERNEL_READ(task, se.cfs_rq, rq));
+  __u64 stolen = stolen_from(KERNEL_FOLLOW(task, se.cfs_rq, rq));
   __u64 stolen_ns = queue->stolen_ns ? (stolen - queue->stolen_ns) * queue->waiting : 0;
   struct topspin_holder_slot* slot;
   __u32 tgid;

@@ -28,6 +28,12 @@
 #define TASK_DEAD 0x80u /* the last switch of a thread */
 #define TASK_NOLOAD 0x400u
 
+/* What is called seldom and is long. A rung that needs a newer kernel anyway defines it as
+ * TOPSPIN_CHECKED_ONCE, because the verifier would check it in a hundred states. */
+#ifndef TOPSPIN_SELDOM
+#define TOPSPIN_SELDOM TOPSPIN_INLINE
+#endif
+
 #define PF_IO_WORKER 0x00000010u /* a worker of io_uring: it runs no system calls */
 #define PF_KTHREAD 0x00200000u
 
@@ -164,15 +170,19 @@ TOPSPIN_INLINE bool on_switch_in(struct topspin_thread* thread,
 }
 
 /* A timer woke the thread, and the thread runs at `now_ns`, which completes its lateness. */
-TOPSPIN_INLINE void on_timer_done(struct topspin_thread* thread, struct topspin_cpu* cpu,
-                                  __u64 now_ns) {
-  const struct topspin_firing* timer = &thread->timer;
-  __u64 queueing_ns = now_ns > timer->fired_ns ? now_ns - timer->fired_ns : 0;
+TOPSPIN_SELDOM int on_timer_done(struct topspin_thread* thread, struct topspin_cpu* cpu,
+                                 __u64 now_ns) {
+  const struct topspin_firing* timer;
+  __u64 queueing_ns;
+  if (!thread || !cpu) return 0; /* never */
+  timer = &thread->timer;
+  queueing_ns = now_ns > timer->fired_ns ? now_ns - timer->fired_ns : 0;
   record(&cpu->timer_slack, timer->slack_ns);
   record(&cpu->timer_late, timer->late_ns);
   record(&cpu->timer_queueing, queueing_ns);
   record(&cpu->timer_oversleep, timer->slack_ns + timer->late_ns + queueing_ns);
   thread->timer.fired_ns = 0;
+  return 0;
 }
 
 TOPSPIN_INLINE __u32 off_cpu_state(__u32 prev_state) {
@@ -199,6 +209,12 @@ TOPSPIN_INLINE void end_slice(struct topspin_thread* thread, struct topspin_cpu*
   if (units > thread->busy_stretch_max) thread->busy_stretch_max = units < ~0u ? units : ~0u;
 }
 
+TOPSPIN_SELDOM int record_hidden_wait(struct topspin_thread* thread, struct topspin_cpu* cpu,
+                                      __u64 wait_ns) {
+  if (thread && cpu) record_wait(thread, cpu, thread->state == TOPSPIN_PREEMPTED, wait_ns);
+  return 0;
+}
+
 /* `left_as`: if the thread is still runnable, by whom it was preempted; otherwise its
  * TOPSPIN_OFF_ state, and `blocked_by` is what it waits for. sched_yield looks the same as
  * preemption here, and to the kernel's own counters. Returns the wait that was hidden, and is
@@ -214,7 +230,7 @@ TOPSPIN_INLINE __u64 on_switch_out(struct topspin_thread* thread, struct topspin
     cpu->hidden++;
     if (run_delay_ns > thread->run_delay_ns) {
       hidden_ns = run_delay_ns - thread->run_delay_ns;
-      record_wait(thread, cpu, state == TOPSPIN_PREEMPTED, hidden_ns);
+      record_hidden_wait(thread, cpu, hidden_ns);
     }
   }
   /* The slice that was under way when the thread joined began earlier, and the beginning of one
@@ -297,9 +313,11 @@ TOPSPIN_INLINE __u32 is_some(__u32 count) {
 
 /* Adds the cells to the record of an exited thread. Returns how many bytes are used. The loop has
  * no branch, so the verifier follows only one path. */
-TOPSPIN_INLINE __u32 fill_exit(struct topspin_exit* out, const struct topspin_thread* thread) {
-  const struct topspin_times* times = &thread->times;
+TOPSPIN_SELDOM int fill_exit(struct topspin_exit* out, const struct topspin_thread* thread) {
+  const struct topspin_times* times;
   __u32 used = 0, index;
+  if (!out || !thread) return 0; /* never */
+  times = &thread->times;
   out->wait_ns = times->wait_ns;
   out->wait_ns_max = times->wait_ns_max;
   out->slice_ns = times->slice_ns;

@@ -19,9 +19,11 @@
 #include "probes/bpf/task.bpf.h"
 
 #define KERNEL_READ(pointer, ...) BPF_CORE_READ(pointer, __VA_ARGS__)
+#define KERNEL_FOLLOW(pointer, ...) BPF_CORE_READ(pointer, __VA_ARGS__)
 #define READ_AS(type, address, field) BPF_CORE_READ((struct type*)(address), field)
 
 #include "probes/scheduler/bpf/scheduler_events.bpf.h"
+#include "probes/scheduler/bpf/timers.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 

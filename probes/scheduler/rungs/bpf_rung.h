@@ -4,9 +4,11 @@
 #pragma once
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -25,16 +27,66 @@ inline uint32_t thread_map_entries(const ProbeOptions& options) {
   return static_cast<uint32_t>(std::clamp<uint64_t>(options.max_threads, 1024, 1 << 20));
 }
 
+/// The programs of a rung, loaded and attached.
+template <typename Skeleton>
+struct AttachedRung {
+  OwnedSkeleton<Skeleton> skeleton;
+  MappedBpfArray<topspin_cpu> cpus;
+  std::string timers_missing;  // why they measure no timers; empty: they do
+};
+
+/// `prepare` sets constants and sizes.
+template <typename Skeleton, typename Prepare>
+Result<AttachedRung<Skeleton>> attach_once(std::string_view programs, bool with_timers,
+                                           const Prepare& prepare) {
+  const BpfLog log;
+  OwnedSkeleton<Skeleton> skeleton(Skeleton::open(nullptr));
+  if (!skeleton) return log.error("cannot read the BPF object", errno);
+  TOPSPIN_TRY(prepare(*skeleton, log));
+  auto& progs = skeleton->progs;
+  for (bpf_program* program : {progs.hrtimer_expire_entry, progs.hrtimer_expire_exit})
+    bpf_program__set_autoload(program, with_timers);
+  TOPSPIN_ASSIGN(auto cpus,
+                 load_programs<topspin_cpu>(*skeleton, skeleton->maps.cpus, 1, log, programs));
+  TOPSPIN_TRY(attach_programs(*skeleton, log, programs));
+  return AttachedRung<Skeleton>{std::move(skeleton), std::move(cpus), {}};
+}
+
+/// If the kernel refuses them with the timers' programs, opens them without.
+template <typename Skeleton, typename Prepare>
+Result<AttachedRung<Skeleton>> attach_rung(std::string_view programs, bool wants_timers,
+                                           const Prepare& prepare) {
+  auto attached = attach_once<Skeleton>(programs, wants_timers, prepare);
+  if (!wants_timers) {
+    if (attached.ok()) attached->timers_missing = "not asked for";
+    return attached;
+  }
+  if (!attached.ok()) {
+    auto without = attach_once<Skeleton>(programs, false, prepare);
+    if (without.ok()) without->timers_missing = attached.error().message;
+    return without;
+  }
+  if (auto learned = learn_timers(attached->skeleton->bss->known_timers); !learned.ok()) {
+    auto& links = attached->skeleton->links;
+    for (bpf_link** link : {&links.hrtimer_expire_entry, &links.hrtimer_expire_exit})
+      bpf_link__destroy(std::exchange(*link, nullptr));
+    attached->timers_missing = learned.error().message;
+  }
+  return attached;
+}
+
 /// REQUIRES of Skeleton: the maps `cpus` and `exits` of scheduler_maps.bpf.h.
 template <typename Skeleton>
 class BpfRung : public SchedulerRung {
  public:
-  BpfRung(OwnedSkeleton<Skeleton> skeleton, MappedBpfArray<topspin_cpu> cpus,
-          uint64_t rows_per_interval)
-      : skeleton_(std::move(skeleton)),
-        cpus_(std::move(cpus)),
+  BpfRung(AttachedRung<Skeleton> attached, uint64_t rows_per_interval)
+      : skeleton_(std::move(attached.skeleton)),
+        cpus_(std::move(attached.cpus)),
         rows_(rows_per_interval),
-        program_fds_(loaded_programs(skeleton_->obj)) {}
+        program_fds_(loaded_programs(skeleton_->obj)),
+        timers_missing_(std::move(attached.timers_missing)) {
+    if (timers_missing_.empty()) cpus_.add_timers();
+  }
 
   /// Called before the threads are named to the programs, so that no exit is missed.
   Status open_exits() {
@@ -42,20 +94,6 @@ class BpfRung : public SchedulerRung {
     return {};
   }
 
-  /// If this fails, the rung works without timers, and timers_missing() has the reason.
-  void attach_timers(bool wanted) {
-    timers_missing_ = "not asked for";
-    if (!wanted) return;
-    auto attached = Timers::attach(bpf_map__fd(skeleton_->maps.cpus));
-    if (!attached.ok()) {
-      timers_missing_ = attached.error().message;
-      return;
-    }
-    timers_ = std::move(attached).value();
-    timers_missing_.clear();
-    cpus_.add_timers();
-    for (const int fd : timers_->program_fds()) program_fds_.push_back(fd);
-  }
   std::string timers_missing() const override { return timers_missing_; }
 
  protected:
@@ -99,8 +137,7 @@ class BpfRung : public SchedulerRung {
   RowQueue rows_;
   std::vector<int> program_fds_;
   RingBuffer exits_;
-  std::unique_ptr<Timers> timers_;
-  std::string timers_missing_ = SchedulerRung::timers_missing();
+  std::string timers_missing_;
 };
 
 }  // namespace topspin

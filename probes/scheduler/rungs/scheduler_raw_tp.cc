@@ -25,9 +25,9 @@ constexpr uint32_t kBatch = 1024;
 
 class RawTpRung final : public BpfRung<scheduler_raw> {
  public:
-  RawTpRung(OwnedSkeleton<scheduler_raw> skeleton, MappedBpfArray<topspin_cpu> cpus,
-            const Subject& subject, const ProbeOptions& options, ProcReader& proc)
-      : BpfRung(std::move(skeleton), std::move(cpus), options.max_thread_rows_per_interval),
+  RawTpRung(AttachedRung<scheduler_raw> attached, const Subject& subject,
+            const ProbeOptions& options, ProcReader& proc)
+      : BpfRung(std::move(attached), options.max_thread_rows_per_interval),
         proc_(proc),
         tree_(subject, proc),
         is_cgroup_(subject.kind == SubjectSpec::Kind::kCgroup),
@@ -192,27 +192,24 @@ class RawTpRung final : public BpfRung<scheduler_raw> {
 
 SchedulerRungResult open_scheduler_raw_tp(const Subject& subject, const ProbeOptions& options,
                                           ProcReader& proc) {
-  const BpfLog log;
   if (!in_initial_pid_namespace())
     return make_error(ErrorCode::kUnsupported,
                       "raw tracepoints know threads by their numbers in the initial pid "
                       "namespace; run topspin there");
-  OwnedSkeleton<scheduler_raw> skeleton(scheduler_raw::open(nullptr));
-  if (!skeleton) return log.error("cannot read the BPF object", errno);
-  const bool cgroup = subject.kind == SubjectSpec::Kind::kCgroup;
-  skeleton->bss->subject_cgroup_id = cgroup ? subject.cgroup_id : 0;
-  skeleton->rodata->own_process = ::getpid();
-  skeleton->rodata->max_rows = options.max_threads;
-  name_blocking_calls(skeleton->rodata->blocked_by_of_call);
-  bpf_map__set_max_entries(skeleton->maps.threads, thread_map_entries(options));
-  bpf_map__set_max_entries(skeleton->maps.sleeps, thread_map_entries(options));
-  TOPSPIN_ASSIGN(auto cpus, load_programs<topspin_cpu>(*skeleton, skeleton->maps.cpus, 1, log,
-                                                       "raw tracepoint"));
-  TOPSPIN_TRY(attach_programs(*skeleton, log, "raw tracepoint"));
-  auto rung =
-      std::make_unique<RawTpRung>(std::move(skeleton), std::move(cpus), subject, options, proc);
+  const auto prepare = [&](scheduler_raw& skeleton, const BpfLog&) -> Status {
+    const bool cgroup = subject.kind == SubjectSpec::Kind::kCgroup;
+    skeleton.bss->subject_cgroup_id = cgroup ? subject.cgroup_id : 0;
+    skeleton.rodata->own_process = ::getpid();
+    skeleton.rodata->max_rows = options.max_threads;
+    name_blocking_calls(skeleton.rodata->blocked_by_of_call);
+    bpf_map__set_max_entries(skeleton.maps.threads, thread_map_entries(options));
+    bpf_map__set_max_entries(skeleton.maps.sleeps, thread_map_entries(options));
+    return {};
+  };
+  TOPSPIN_ASSIGN(auto attached,
+                 attach_rung<scheduler_raw>("raw tracepoint", wants_timers(options), prepare));
+  auto rung = std::make_unique<RawTpRung>(std::move(attached), subject, options, proc);
   TOPSPIN_TRY(rung->open_exits());
-  rung->attach_timers(wants_timers(options));
   rung->seed();
   return SchedulerRungResult(std::move(rung));
 }

@@ -18,9 +18,10 @@ void add_counters(SchedulerReading& reading, const topspin_counters& counters) {
 }
 
 SchedulerRungResult open_scheduler_rung(Rung rung, const Subject& subject,
-                                        const ProbeOptions& options, ProcReader& proc) {
+                                        const ProbeOptions& options, ProcReader& proc,
+                                        int thread_storage_fd) {
   switch (rung) {
-    case Rung::kTpBtf: return open_scheduler_tp_btf(subject, options);
+    case Rung::kTpBtf: return open_scheduler_tp_btf(subject, options, thread_storage_fd);
     case Rung::kRawTracepoint: return open_scheduler_raw_tp(subject, options, proc);
     case Rung::kProc: return open_scheduler_proc(subject, options, proc);
     case Rung::kTracepoint: return open_scheduler_tracepoint(subject, options, proc);

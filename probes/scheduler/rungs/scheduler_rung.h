@@ -35,14 +35,15 @@ struct SchedulerReading {
 /// Adds the kernel's own account of a thread, or of all of them.
 void add_counters(SchedulerReading& reading, const topspin_counters& counters);
 
+inline constexpr const char* kTimersNeedBpf =
+    "timers are measured only beside a BPF rung of the scheduler probe";
+
 class SchedulerRung {
  public:
   virtual ~SchedulerRung() = default;
   virtual SchedulerReading read() = 0;
   /// Why timer oversleep is not measured; empty: it is.
-  virtual std::string timers_missing() const {
-    return "timers are measured only beside a BPF rung of the scheduler probe";
-  }
+  virtual std::string timers_missing() const { return kTimersNeedBpf; }
   /// The subject's cgroup was removed and created again; its threads are now in the new one.
   virtual void follow_cgroup(uint64_t /*id*/) {}
   /// The map (task storage of topspin_thread) with the threads' waits; -1: this rung has none.
@@ -52,7 +53,8 @@ class SchedulerRung {
 using SchedulerRungResult = Result<std::unique_ptr<SchedulerRung>>;
 
 // The rungs, best first. Each fails with a sentence that says what is missing.
-SchedulerRungResult open_scheduler_tp_btf(const Subject& subject, const ProbeOptions& options);
+SchedulerRungResult open_scheduler_tp_btf(const Subject& subject, const ProbeOptions& options,
+                                          int thread_storage_fd);
 SchedulerRungResult open_scheduler_raw_tp(const Subject& subject, const ProbeOptions& options,
                                           ProcReader& proc);
 SchedulerRungResult open_scheduler_tracepoint(const Subject& subject, const ProbeOptions& options,
@@ -71,8 +73,10 @@ inline bool wants_timers(const ProbeOptions& options) {
   return forced == options.forced.end() || forced->second == Rung::kRawTracepoint;
 }
 
-/// Opens one rung of the ladder, and no other.
+/// Opens one rung of the ladder, and no other. `thread_storage_fd`: the top rung's map of
+/// threads (make_task_storage()); -1: it makes its own.
 SchedulerRungResult open_scheduler_rung(Rung rung, const Subject& subject,
-                                        const ProbeOptions& options, ProcReader& proc);
+                                        const ProbeOptions& options, ProcReader& proc,
+                                        int thread_storage_fd = -1);
 
 }  // namespace topspin

@@ -18,9 +18,8 @@ namespace {
 
 class TpBtfRung final : public BpfRung<scheduler> {
  public:
-  TpBtfRung(OwnedSkeleton<scheduler> skeleton, MappedBpfArray<topspin_cpu> cpus,
-            const ProbeOptions& options)
-      : BpfRung(std::move(skeleton), std::move(cpus), options.max_thread_rows_per_interval),
+  TpBtfRung(AttachedRung<scheduler> attached, const ProbeOptions& options)
+      : BpfRung(std::move(attached), options.max_thread_rows_per_interval),
         holders_(bpf_map__fd(skeleton_->maps.holders), options.proc_root) {}
 
   Status seed(const Subject& subject) { return seed_subject(watch(), subject); }
@@ -103,21 +102,23 @@ class TpBtfRung final : public BpfRung<scheduler> {
 
 }  // namespace
 
-SchedulerRungResult open_scheduler_tp_btf(const Subject& subject, const ProbeOptions& options) {
-  const BpfLog log;
-  OwnedSkeleton<scheduler> skeleton(scheduler::open(nullptr));
-  if (!skeleton) return log.error("cannot read the BPF object", errno);
+SchedulerRungResult open_scheduler_tp_btf(const Subject& subject, const ProbeOptions& options,
+                                          int thread_storage_fd) {
   const bool cgroup = subject.kind == SubjectSpec::Kind::kCgroup;
-  skeleton->bss->subject_cgroup_id = cgroup ? subject.cgroup_id : 0;
-  skeleton->rodata->max_rows = options.max_threads;
-  name_blocking_calls(skeleton->rodata->blocked_by_of_call);
-  bpf_program__set_autoload(skeleton->progs.cgroup_attach_task, cgroup);
-  TOPSPIN_ASSIGN(auto cpus, load_programs<topspin_cpu>(*skeleton, skeleton->maps.cpus, 1, log,
-                                                       "BTF tracepoint"));
-  TOPSPIN_TRY(attach_programs(*skeleton, log, "BTF tracepoint"));
-  auto rung = std::make_unique<TpBtfRung>(std::move(skeleton), std::move(cpus), options);
+  const auto prepare = [&](scheduler& skeleton, const BpfLog& log) -> Status {
+    skeleton.bss->subject_cgroup_id = cgroup ? subject.cgroup_id : 0;
+    skeleton.rodata->max_rows = options.max_threads;
+    name_blocking_calls(skeleton.rodata->blocked_by_of_call);
+    bpf_program__set_autoload(skeleton.progs.cgroup_attach_task, cgroup);
+    if (thread_storage_fd < 0) return {};
+    if (const int error = bpf_map__reuse_fd(skeleton.maps.threads, thread_storage_fd))
+      return log.error("cannot share the map of threads", -error);
+    return {};
+  };
+  TOPSPIN_ASSIGN(auto attached,
+                 attach_rung<scheduler>("BTF tracepoint", wants_timers(options), prepare));
+  auto rung = std::make_unique<TpBtfRung>(std::move(attached), options);
   TOPSPIN_TRY(rung->open_exits());
-  rung->attach_timers(wants_timers(options));
   TOPSPIN_TRY(rung->seed(subject));
   return SchedulerRungResult(std::move(rung));
 }

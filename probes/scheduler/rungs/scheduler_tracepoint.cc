@@ -18,7 +18,8 @@ class TracepointRung final : public BpfRung<scheduler_tracepoint> {
  public:
   TracepointRung(OwnedSkeleton<scheduler_tracepoint> skeleton, MappedBpfArray<topspin_cpu> cpus,
                  std::unique_ptr<SchedulerRung> sums)
-      : BpfRung(std::move(skeleton), std::move(cpus), 0), sums_(std::move(sums)) {}
+      : BpfRung({std::move(skeleton), std::move(cpus), kTimersNeedBpf}, 0),
+        sums_(std::move(sums)) {}
 
   void seed(const Subject& subject, ProcReader& proc) {
     ProcessTree tree(subject, proc);

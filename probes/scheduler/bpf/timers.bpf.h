@@ -1,6 +1,6 @@
-// SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
-/* Timer oversleep, for either BPF rung of the scheduler probe. It is an object of its own: if a
- * kernel refuses these programs, only these numbers are missing.
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* Timer oversleep: two programs of the scheduler's objects. User space loads an object without them
+ * if the kernel refuses them. BPF side only, after kernel_types.bpf.h and libbpf's headers.
  *
  * While a timer's function runs, that timer wakes every thread that is woken on its CPU. The entry
  * notes in the CPU's element when the timer fired and how late that was. The scheduler's programs
@@ -10,23 +10,12 @@
  * read without privilege. So it sets one timer of each kind to an expiry time that no other timer
  * has, and the entry of that timer shows the function.
  */
-/* libbpf's headers need the kernel's types before them. */
-/* clang-format off */
-#include "probes/bpf/kernel_types.bpf.h"
-#include <bpf/bpf_core_read.h>
-#include <bpf/bpf_helpers.h>
-/* clang-format on */
+#ifndef TOPSPIN_PROBES_TIMERS_BPF_H
+#define TOPSPIN_PROBES_TIMERS_BPF_H
 
-/* User space replaces this map `cpus` with the scheduler's. */
 #include "probes/scheduler/bpf/scheduler_cpus.bpf.h"
 
-char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-/* The expiries (CLOCK_MONOTONIC) of the two timers that show their functions, and the functions. */
-__u64 sleep_expiry_ns;
-__u64 timerfd_expiry_ns;
-__u64 sleep_function;
-__u64 timerfd_function;
+struct topspin_known_timers known_timers;
 
 SEC("raw_tp/hrtimer_expire_entry")
 int hrtimer_expire_entry(struct bpf_raw_tracepoint_args* context) {
@@ -35,12 +24,16 @@ int hrtimer_expire_entry(struct bpf_raw_tracepoint_args* context) {
   __u64 fired_ns, late_ns, slack_ns;
   struct topspin_cpu* cpu;
   __s64 soft_ns, asked_ns;
-  bool learning = !sleep_function || !timerfd_function;
-  if (!learning && function != sleep_function && function != timerfd_function) return 0;
+  bool learning = !known_timers.sleep_function || !known_timers.timerfd_function;
+  if (!learning && function != known_timers.sleep_function &&
+      function != known_timers.timerfd_function)
+    return 0;
   soft_ns = BPF_CORE_READ(timer, _softexpires); /* the requested expiry, on the timer's own clock */
   if (learning) {
-    if (sleep_expiry_ns && (__u64)soft_ns == sleep_expiry_ns) sleep_function = function;
-    if (timerfd_expiry_ns && (__u64)soft_ns == timerfd_expiry_ns) timerfd_function = function;
+    if (known_timers.sleep_expiry_ns && (__u64)soft_ns == known_timers.sleep_expiry_ns)
+      known_timers.sleep_function = function;
+    if (known_timers.timerfd_expiry_ns && (__u64)soft_ns == known_timers.timerfd_expiry_ns)
+      known_timers.timerfd_function = function;
     return 0;
   }
   cpu = this_cpu();
@@ -62,3 +55,5 @@ int hrtimer_expire_exit(void* context) {
   if (cpu && cpu->firing.fired_ns) cpu->firing.fired_ns = 0;
   return 0;
 }
+
+#endif
