@@ -134,5 +134,7 @@ SandboxSupport sandbox_support() { return {has_syscall_filters(), landlock_versi
 #ifdef TOPSPIN_SANITIZED
 /// LeakSanitizer asks this at the end. It looks for leaks by tracing the process from another one,
 /// which neither kind of sandbox allows.
-extern "C" int __lsan_is_turned_off() { return topspin::keeper() || topspin::is_limited_recording ? 1 : 0; }
+extern "C" int __lsan_is_turned_off() {
+  return topspin::keeper() || topspin::is_limited_recording ? 1 : 0;
+}
 #endif
