@@ -197,8 +197,9 @@ void read_probes(PlanReader& reader, const toml::table& table, Plan& plan) {
     if (rung == nullptr || (!parse_rung(rung->get()) && rung->get() != "on")) {
       reader.fail(
           value.source(), "probes." + name,
-          "must be one of \"tp_btf\", \"raw_tp\", \"tracepoint\", \"perf\", \"proc\", \"none\", or "
-          "\"on\" for a probe that is off by default; topspin doctor lists probes and rungs");
+          "must be one of \"tp_btf\", \"fentry\", \"raw_tp\", \"tracepoint\", \"perf\", \"proc\", "
+          "\"none\", or \"on\" for a probe that is off by default; topspin doctor lists probes and "
+          "rungs");
       return;
     }
     plan.probes.push_back(name + "=" + rung->get());

@@ -10,6 +10,7 @@ namespace topspin {
 std::string_view rung_name(Rung rung) {
   switch (rung) {
     case Rung::kTpBtf: return "tp_btf";
+    case Rung::kFentry: return "fentry";
     case Rung::kRawTracepoint: return "raw_tp";
     case Rung::kTracepoint: return "tracepoint";
     case Rung::kPerf: return "perf";
@@ -20,8 +21,8 @@ std::string_view rung_name(Rung rung) {
 }
 
 std::optional<Rung> parse_rung(std::string_view name) {
-  for (const Rung rung : {Rung::kTpBtf, Rung::kRawTracepoint, Rung::kTracepoint, Rung::kPerf,
-                          Rung::kProc, Rung::kNone}) {
+  for (const Rung rung : {Rung::kTpBtf, Rung::kFentry, Rung::kRawTracepoint, Rung::kTracepoint,
+                          Rung::kPerf, Rung::kProc, Rung::kNone}) {
     if (rung_name(rung) == name) return rung;
   }
   return std::nullopt;

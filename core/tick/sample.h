@@ -32,13 +32,15 @@ namespace topspin {
 /// compared.
 enum class Rung : uint8_t {
   kTpBtf,          // BPF, BTF-typed tracepoints, task storage
+  kFentry,         // the same, with functions of the kernel instead of tracepoints that it lacks
   kRawTracepoint,  // BPF, raw tracepoints, pid-keyed map
   kTracepoint,     // BPF or perf on tracefs tracepoints
   kPerf,           // perf events
   kProc,           // sums read from /proc
   kNone,           // not running; `reason` says why
 };
-std::string_view rung_name(Rung rung);  // "tp_btf", "raw_tp", "tracepoint", "perf", "proc", "none"
+/// "tp_btf", "fentry", "raw_tp", "tracepoint", "perf", "proc", "none"
+std::string_view rung_name(Rung rung);
 std::optional<Rung> parse_rung(std::string_view name);
 
 struct ProbeStatus {

@@ -18,4 +18,14 @@ TOPSPIN_INLINE __u64 unknown_to_compiler(__u64 number) {
   return number;
 }
 
+/* The number, a __u64, if it is below `limit`, a constant; else 0. Unlike after a comparison in C,
+ * the verifier knows this wherever the compiler keeps the number. Older verifiers (6.1) do not
+ * apply a comparison to the copy on the stack that the compared register came from. */
+#define TOPSPIN_BELOW(limit, number)                                                \
+  ({                                                                                \
+    __u64 topspin_number = (number);                                                \
+    asm volatile("if %0 < %1 goto +1\n%0 = 0" : "+r"(topspin_number) : "i"(limit)); \
+    topspin_number;                                                                 \
+  })
+
 #endif

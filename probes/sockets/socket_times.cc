@@ -109,7 +109,7 @@ class BpfSocketTimes final : public SocketTimes {
     // see.
     auto& programs = skeleton_->progs;
     for (bpf_program* program : {features_.accepts ? programs.sys_exit : nullptr,
-                                 features_.replies ? programs.sched_switch : nullptr}) {
+                                 features_.replies() ? programs.sched_switch : nullptr}) {
       bpf_link* const link = program ? bpf_program__attach(program) : nullptr;
       if (program && !link) return log.error("cannot attach the socket programs", errno);
       if (link) bpf_link__destroy(link);
@@ -137,7 +137,7 @@ class BpfSocketTimes final : public SocketTimes {
     ring_buffer__consume(ring_.get());
     if (features_.accepts && skeleton_->bss->listens)
       attach_once(skeleton_->progs.sys_exit, skeleton_->links.sys_exit);
-    if (features_.replies && skeleton_->bss->serves)
+    if (features_.replies() && skeleton_->bss->serves)
       attach_once(skeleton_->progs.sched_switch, skeleton_->links.sched_switch);
     ask_for_time_stamps_if_needed();
   }
@@ -157,7 +157,7 @@ class BpfSocketTimes final : public SocketTimes {
       if (tries == kTries || events() == before) break;
       reading = {};
     }
-    if (features_.replies) take_slowest(reading);
+    if (features_.replies()) take_slowest(reading);
     if (features_.accepts) take_fullest_queue(reading);
     const ProgramStats stats = read_program_stats(program_fds_);
     reading.bpf_ns = stats.run_ns;
@@ -214,7 +214,7 @@ class BpfSocketTimes final : public SocketTimes {
       }
       add(copy, reading);
     }
-    if (features_.replies) {
+    if (features_.replies()) {
       for (size_t part = 0; part < kReplyPartCount; ++part)
         reading.totals.reply_parts[part] = read_part(part);
     }
@@ -227,7 +227,7 @@ class BpfSocketTimes final : public SocketTimes {
     };
     SocketInterval& totals = reading.totals;
     if (features_.accepts) merge(totals.accept_delay, copy.accept_delay);
-    if (features_.replies) {
+    if (features_.replies()) {
       merge(totals.socket_wait, copy.socket_wait);
       merge(totals.reply_socket, copy.reply_socket);
       merge(totals.reply_cpu_queue, copy.reply_cpu_queue);
@@ -305,7 +305,7 @@ class BpfSocketTimes final : public SocketTimes {
   /// Timestamps cost about 80 ns for every packet of the host, so they are not turned on before the
   /// subject uses UDP.
   void ask_for_time_stamps_if_needed() {
-    if (!time_stamps_ && features_.replies && skeleton_->bss->datagram_sockets > 0)
+    if (!time_stamps_ && features_.replies() && skeleton_->bss->datagram_sockets > 0)
       time_stamps_ = ask_for_time_stamps();
   }
 
@@ -361,9 +361,18 @@ Result<std::unique_ptr<SocketTimes>> SocketTimes::load(const Subject& subject,
   auto& programs = skeleton->progs;
   bpf_program__set_autoload(programs.cgroup_attach_task, cgroup);
   bpf_program__set_autoload(programs.sys_exit, features.accepts);
-  for (bpf_program* program : {programs.data_ready, programs.received, programs.sent,
-                               programs.dropped, programs.sched_switch})
-    bpf_program__set_autoload(program, features.replies);
+  for (bpf_program* program : {programs.dropped, programs.sched_switch})
+    bpf_program__set_autoload(program, features.replies());
+  for (bpf_program* program : {programs.data_ready, programs.received, programs.sent})
+    bpf_program__set_autoload(program, features.replies_by == Rung::kTpBtf);
+  for (bpf_program* program :
+       {programs.data_ready_by_function, programs.received_by_function,
+        programs.received6_by_function, programs.sent_by_function, programs.sent6_by_function})
+    bpf_program__set_autoload(program, features.replies_by == Rung::kFentry);
+  bpf_program__set_autoload(
+      programs.sent_page_by_function,
+      features.replies_by == Rung::kFentry &&
+          libbpf_find_vmlinux_btf_id("inet_sendpage", BPF_TRACE_FEXIT) > 0);  // until 6.5
   bpf_program__set_autoattach(programs.sys_exit, false);
   bpf_program__set_autoattach(programs.sched_switch, false);
   TOPSPIN_ASSIGN(auto array, load_programs<topspin_socket_cpu>(*skeleton, skeleton->maps.cpus, 1,

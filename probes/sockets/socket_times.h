@@ -1,7 +1,8 @@
 // SocketTimes: how long connections waited to be accepted, how long data waited to be read, and the
 // parts of each reply's time, measured by BPF (sockets.bpf.c). docs/sockets.md defines the numbers.
-// It has two features, "accepts" and "replies", in one object with one rung, tp_btf; each works
-// without the other. Owned by Probes, on its thread.
+// It has two features, "accepts" and "replies", in one object; each works without the other. The
+// rung of "accepts" is tp_btf; "replies" also has fentry, for kernels before 6.3. Owned by Probes,
+// on its thread.
 #pragma once
 
 #include <cstdint>
@@ -15,9 +16,14 @@
 
 namespace topspin {
 
+inline constexpr Rung kRepliesLadder[] = {Rung::kTpBtf, Rung::kFentry};
+
 struct SocketFeatures {
   bool accepts = false;
-  bool replies = false;
+  Rung replies_by = Rung::kNone;  // of kRepliesLadder; kNone: without replies
+
+  bool replies() const { return replies_by != Rung::kNone; }
+  bool operator==(const SocketFeatures&) const = default;
 };
 
 /// What it has seen since opening. The fullest queue and the slowest replies are since the previous

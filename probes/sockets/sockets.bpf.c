@@ -9,7 +9,10 @@
  *
  * There are two groups of programs, which user space may load separately:
  *   accepts  set_state (a connection is ready), sys_exit (accept returned)
- *   replies  data_ready, received, sent, dropped, sched_switch (what each thread waited for)
+ *   replies  data_ready, received, sent, dropped, sched_switch (what each thread waited for).
+ *            Kernels before 6.3 lack the tracepoints of the first three; the programs whose names
+ *            end in _by_function attach to the functions that those tracepoints are in. They are
+ *            not loaded unless user space asks for it
  * sys_exit slows down each system call of the host, and sched_switch each switch of the subject. So
  * user space attaches them only when a notice says that the subject listens or serves.
  */
@@ -127,6 +130,10 @@ struct socket {
   struct sock* sk;
 };
 
+struct msghdr {
+  unsigned int msg_flags;
+};
+
 struct bpf_iter__task_file {
   struct bpf_iter_meta* meta;
   struct task_struct* task;
@@ -235,13 +242,12 @@ struct watched_socket {
   __u32 message_bytes; /* how much had arrived when the reading of the first request began */
 };
 
-/* The requests of a UDP socket, which serves many peers. It fits into the 20 KiB of storage that
- * kernels before 6.9 allow for a socket. */
-#define PENDING_REQUESTS 512
+/* The requests of a UDP socket, which serves many peers. From Linux 7 on, an element of storage has
+ * to fit into 8 KiB. */
+#define PENDING_REQUESTS 256
 
 struct pending_request {
-  __u64 ready_ns;
-  __u64 read_ns; /* 0: the place is free; PLACE_TAKEN: a request is being stored */
+  __u32 wait; /* from ready to read, in units of PENDING_WAIT_NS; NOT_KNOWN */
   /* As in struct request, in units of 1 << unread_shift() ns. */
   __u16 queued;
   __u16 asleep;
@@ -251,6 +257,8 @@ struct pending_request {
   __u32 reader;
 };
 
+#define PENDING_WAIT_NS 16
+#define NOT_KNOWN (~0u)
 #define PLACE_TAKEN 1
 
 struct pending_requests {
@@ -259,6 +267,7 @@ struct pending_requests {
   __u32 tags_match; /* replies identify their requests by their first bytes */
   __u32 request_tag;
   __u32 reply_tag;
+  __u64 read_ns[PENDING_REQUESTS]; /* 0: the place is free; PLACE_TAKEN: it is being filled */
   struct pending_request requests[PENDING_REQUESTS];
 };
 
@@ -635,8 +644,7 @@ int BPF_PROG(sys_exit, struct pt_regs* regs, long result) {
 
 /* In softirq, or in the sender itself on loopback. Reports when an empty queue gets data; newer
  * kernels do not report every further datagram. */
-SEC("tp_btf/sk_data_ready")
-int BPF_PROG(data_ready, struct sock* sk) {
+TOPSPIN_INLINE int on_data_ready(struct sock* sk) {
   struct watched_socket* socket = watched(sk);
   __u64 now_ns;
   if (!socket || sk->__sk_common.skc_state == STATE_LISTEN) return 0; /* a connection, no data */
@@ -646,6 +654,12 @@ int BPF_PROG(data_ready, struct sock* sk) {
   __sync_val_compare_and_swap(&socket->unread_ns, 0, now_ns);
   return 0;
 }
+
+SEC("tp_btf/sk_data_ready")
+int BPF_PROG(data_ready, struct sock* sk) { return on_data_ready(sk); }
+
+SEC("?fentry/sock_def_readable")
+int BPF_PROG(data_ready_by_function, struct sock* sk) { return on_data_ready(sk); }
 
 /* When the datagram that will be read next came; 0 if there is none, or if the kernel did not
  * give it a timestamp. The reader's own queue goes first. */
@@ -929,10 +943,18 @@ struct place_context {
   struct place_walk* walk;
 };
 
+TOPSPIN_INLINE __u64* read_time(struct pending_requests* here, __u32 place) {
+  return &here->read_ns[place & (PENDING_REQUESTS - 1)];
+}
+
+TOPSPIN_INLINE __u64 time_in(struct pending_requests* here, __u32 place) {
+  return *(volatile __u64*)read_time(here, place);
+}
+
 static long find_free_place(__u32 step, struct place_context* context) {
   struct pending_requests* here = context->here;
   struct place_walk* walk = context->walk;
-  __u64 read_ns = *(volatile __u64*)&here->requests[step & (PENDING_REQUESTS - 1)].read_ns;
+  __u64 read_ns = time_in(here, step);
   if (read_ns < walk->oldest_ns) {
     walk->oldest_ns = read_ns;
     walk->oldest = step;
@@ -948,6 +970,8 @@ TOPSPIN_INLINE void push_request(struct sock* sk, struct topspin_watched_thread*
   struct place_walk* walk = &thread->walk;
   struct place_context context = {here, walk};
   struct pending_request* place;
+  __u64* read_ns;
+  __u64 wait_ns;
   __u32 shift;
   if (!here) {
     __sync_fetch_and_add(&sockets_refused, 1);
@@ -957,8 +981,8 @@ TOPSPIN_INLINE void push_request(struct sock* sk, struct topspin_watched_thread*
   walk->oldest = 0;
   bpf_loop(PENDING_REQUESTS, find_free_place, &context, 0);
   place = &here->requests[walk->oldest & (PENDING_REQUESTS - 1)];
-  if (__sync_val_compare_and_swap(&place->read_ns, walk->oldest_ns, PLACE_TAKEN) !=
-      walk->oldest_ns) {
+  read_ns = read_time(here, walk->oldest);
+  if (__sync_val_compare_and_swap(read_ns, walk->oldest_ns, PLACE_TAKEN) != walk->oldest_ns) {
     cpu->unmatched++; /* another thread was faster: its request stays */
     return;
   }
@@ -966,20 +990,21 @@ TOPSPIN_INLINE void push_request(struct sock* sk, struct topspin_watched_thread*
     cpu->unmatched++;
   else
     __sync_fetch_and_add(&here->used, 1);
-  place->ready_ns = request->ready_ns;
-  shift = unread_shift(request->read_ns - request->ready_ns);
+  wait_ns = request->ready_ns ? request->read_ns - request->ready_ns : 0;
+  place->wait = request->ready_ns ? wait_ns / PENDING_WAIT_NS : NOT_KNOWN;
+  if (wait_ns / PENDING_WAIT_NS >= NOT_KNOWN) place->wait = NOT_KNOWN; /* more than a minute */
+  shift = unread_shift((__u64)place->wait * PENDING_WAIT_NS);
   place->queued = request->queued_ns >> shift;
   place->asleep = request->asleep_ns >> shift;
   place->stopped = request->stopped_ns >> shift;
   place->unknown = request->unknown_ns >> shift;
   place->reader = request->reader;
   place->tag = tag;
-  *(volatile __u64*)&place->read_ns = request->read_ns;
+  *(volatile __u64*)read_ns = request->read_ns;
 }
 
-TOPSPIN_INLINE bool free_place(struct pending_requests* here, struct pending_request* place,
-                               __u64 read_ns) {
-  if (__sync_val_compare_and_swap(&place->read_ns, read_ns, 0) != read_ns) return false;
+TOPSPIN_INLINE bool free_place(struct pending_requests* here, __u32 place, __u64 read_ns) {
+  if (__sync_val_compare_and_swap(read_time(here, place), read_ns, 0) != read_ns) return false;
   __sync_fetch_and_add(&here->used, -1);
   return true;
 }
@@ -988,12 +1013,12 @@ static long count_same(__u32 step, struct place_context* context) {
   struct pending_requests* here = context->here;
   struct place_walk* walk = context->walk;
   struct pending_request* place = &here->requests[step & (PENDING_REQUESTS - 1)];
-  __u64 read_ns = *(volatile __u64*)&place->read_ns;
+  __u64 read_ns = time_in(here, step);
   if (!read_ns) return 0;
   walk->seen++;
   if (read_ns != PLACE_TAKEN) {
     if (is_overdue(read_ns, walk->now_ns)) {
-      walk->freed += free_place(here, place, read_ns);
+      walk->freed += free_place(here, step, read_ns);
     } else {
       walk->same_tag += place->tag == walk->tag;
       walk->same_id += place->tag >> 16 == walk->tag >> 16;
@@ -1013,7 +1038,7 @@ static long find_ends(__u32 step, struct place_context* context) {
   struct pending_requests* here = context->here;
   struct place_walk* walk = context->walk;
   struct pending_request* place = &here->requests[step & (PENDING_REQUESTS - 1)];
-  __u64 read_ns = *(volatile __u64*)&place->read_ns;
+  __u64 read_ns = time_in(here, step);
   if (!read_ns) return 0;
   walk->seen++;
   if (read_ns != PLACE_TAKEN && is_candidate(place, walk)) {
@@ -1036,9 +1061,9 @@ static long free_older(__u32 step, struct place_context* context) {
   struct pending_requests* here = context->here;
   struct place_walk* walk = context->walk;
   struct pending_request* place = &here->requests[step & (PENDING_REQUESTS - 1)];
-  __u64 read_ns = *(volatile __u64*)&place->read_ns;
+  __u64 read_ns = time_in(here, step);
   if (read_ns > PLACE_TAKEN && read_ns < walk->youngest_ns && is_candidate(place, walk))
-    walk->freed += free_place(here, place, read_ns);
+    walk->freed += free_place(here, step, read_ns);
   return 0;
 }
 
@@ -1077,6 +1102,7 @@ TOPSPIN_INLINE bool pop_request(struct sock* sk, struct topspin_watched_thread* 
   struct place_walk* walk = &thread->walk;
   struct place_context context = {here, walk};
   struct pending_request* place;
+  __u64 wait_ns;
   __u32 shift;
   if (!here) return false;
   __builtin_memset(walk, 0, sizeof(*walk));
@@ -1106,23 +1132,23 @@ TOPSPIN_INLINE bool pop_request(struct sock* sk, struct topspin_watched_thread* 
   cpu->unmatched += walk->freed;
   if (!walk->youngest_ns) return false;
   place = &here->requests[walk->oldest & (PENDING_REQUESTS - 1)];
-  out->ready_ns = place->ready_ns;
   out->read_ns = walk->oldest_ns;
-  shift = unread_shift(out->read_ns - out->ready_ns);
+  wait_ns = (__u64)place->wait * PENDING_WAIT_NS;
+  out->ready_ns = place->wait == NOT_KNOWN ? 0 : out->read_ns - wait_ns;
+  shift = unread_shift(wait_ns);
   out->queued_ns = (__u64)place->queued << shift;
   out->asleep_ns = (__u64)place->asleep << shift;
   out->stopped_ns = (__u64)place->stopped << shift;
   out->unknown_ns = (__u64)place->unknown << shift;
   out->reader = place->reader;
   note_answered(here, place->tag, tag, bytes);
-  return free_place(here, place, walk->oldest_ns);
+  return free_place(here, walk->oldest, walk->oldest_ns);
 }
 
 /* ---- reading and sending ---- */
 
 /* A thread has received, or found nothing to receive. */
-SEC("tp_btf/sock_recv_length")
-int BPF_PROG(received, struct sock* sk, int result, int flags) {
+TOPSPIN_INLINE int on_received(struct sock* sk, int result, int flags) {
   struct task_struct* task = bpf_get_current_task_btf();
   struct topspin_watched_thread* thread = serving_thread(task);
   struct watched_socket* socket;
@@ -1212,9 +1238,25 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
   return 0;
 }
 
+SEC("tp_btf/sock_recv_length")
+int BPF_PROG(received, struct sock* sk, int result, int flags) {
+  return on_received(sk, result, flags);
+}
+
+SEC("?fexit/inet_recvmsg")
+int BPF_PROG(received_by_function, struct socket* socket, struct msghdr* message, __u64 size,
+             int flags, int result) {
+  return on_received(socket->sk, result, flags);
+}
+
+SEC("?fexit/inet6_recvmsg")
+int BPF_PROG(received6_by_function, struct socket* socket, struct msghdr* message, __u64 size,
+             int flags, int result) {
+  return on_received(socket->sk, result, flags);
+}
+
 /* A thread has sent. */
-SEC("tp_btf/sock_send_length")
-int BPF_PROG(sent, struct sock* sk, int result, int flags) {
+TOPSPIN_INLINE int on_sent(struct sock* sk, int result, int flags) {
   struct task_struct* task = bpf_get_current_task_btf();
   struct topspin_watched_thread* thread = serving_thread(task);
   struct watched_socket* socket;
@@ -1285,6 +1327,28 @@ int BPF_PROG(sent, struct sock* sk, int result, int flags) {
   record_reply(&thread->times, cpu, &request, sent_ns);
   keep_if_slow(&thread->times, cpu, sk, &request);
   return 0;
+}
+
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(sent, struct sock* sk, int result, int flags) { return on_sent(sk, result, flags); }
+
+SEC("?fexit/inet_sendmsg")
+int BPF_PROG(sent_by_function, struct socket* socket, struct msghdr* message, __u64 size,
+             int result) {
+  return on_sent(socket->sk, result, message->msg_flags);
+}
+
+SEC("?fexit/inet6_sendmsg")
+int BPF_PROG(sent6_by_function, struct socket* socket, struct msghdr* message, __u64 size,
+             int result) {
+  return on_sent(socket->sk, result, message->msg_flags);
+}
+
+/* sendfile and splice, in kernels before 6.5; later ones call sendmsg. IPv6 uses it too. */
+SEC("?fexit/inet_sendpage")
+int BPF_PROG(sent_page_by_function, struct socket* socket, void* page, int offset, __u64 size,
+             int flags, int result) {
+  return on_sent(socket->sk, result, flags);
 }
 
 /* In softirq, or in the sender itself: there was no room for a datagram. User space reads each

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <arpa/inet.h>
+#include <fmt/format.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -22,30 +23,27 @@ namespace {
 
 constexpr Rung kQueuesLadder[] = {Rung::kProc};
 constexpr const char* kOnlyTpBtf = "only the rung tp_btf measures it";
+constexpr const char* kOnlyTracing = "only the rungs tp_btf and fentry measure it";
 
 using LoadedTimes = Result<std::unique_ptr<SocketTimes>>;
 
 /// The programs while they load on a thread of their own, if they do.
 struct LoadingTimes {
-  std::future<LoadedTimes> times;
+  SocketFeatures features;
   int threads_fd = -1;
+  std::future<LoadedTimes> times;
 };
 
 class SocketsProbe final : public Probe {
  public:
-  SocketsProbe(ProbeContext& context, const SocketFeatures& wanted, LoadingTimes loading)
-      : context_(context) {
+  SocketsProbe(ProbeContext& context, LoadingTimes loading)
+      : context_(context), loading_(std::move(loading)) {
     queues_status_ = climb("sockets", kQueuesLadder, context.options, [&](Rung) -> Status {
       TOPSPIN_ASSIGN(queues_, SocketQueues::open(context.subject, context.options.proc_root,
                                                  context.options.max_sockets));
       return {};
     });
-    // Opens both together; if the kernel refuses that, each by itself.
-    open_times(wanted, std::move(loading));
-    if (!times_ && wanted.accepts && wanted.replies) {
-      open_times({true, false});
-      if (!times_) open_times({false, true});
-    }
+    open_times();
   }
 
   std::vector<ProbeStatus> status() const override {
@@ -79,25 +77,48 @@ class SocketsProbe final : public Probe {
   }
 
  private:
-  /// `loading`: what was begun with these features; may be nothing.
-  void open_times(const SocketFeatures& features, LoadingTimes loading = {}) {
-    if (!features.accepts && !features.replies) return;
-    auto opened = open_loaded(features, std::move(loading));
-    for (ProbeStatus* status : {features.accepts ? &accepts_status_ : nullptr,
-                                features.replies ? &replies_status_ : nullptr}) {
-      if (!status) continue;
-      status->rung = opened.ok() ? Rung::kTpBtf : Rung::kNone;
-      status->reason = opened.ok() ? "" : "tp_btf: " + opened.error().message;
-    }
-    if (opened.ok()) times_ = std::move(opened).value();
+  /// Opens accepts and replies together; if the kernel refuses that, each by itself.
+  void open_times() {
+    const bool accepts = may_use(context_.options, "accepts", Rung::kTpBtf);
+    if (open_replies(accepts)) return;
+    if (accepts && open_times({true, Rung::kNone})) return;
+    if (accepts) open_replies(false);
   }
 
-  LoadedTimes open_loaded(const SocketFeatures& features, LoadingTimes loading) {
+  bool open_replies(bool with_accepts) {
+    std::string refusals;
+    for (const Rung rung : kRepliesLadder) {
+      if (!may_use(context_.options, "replies", rung)) continue;
+      const bool opened = open_times({with_accepts, rung});
+      if (!opened) refusals += (refusals.empty() ? "" : "; ") + replies_status_.reason;
+      replies_status_.reason = refusals;
+      if (opened && rung != kRepliesLadder[0] && refusals.empty())
+        replies_status_.reason = "forced";
+      if (opened) return true;
+    }
+    return false;
+  }
+
+  bool open_times(const SocketFeatures& features) {
+    auto opened = open_loaded(features);
+    const auto tell = [&](ProbeStatus& status, Rung rung) {
+      status.rung = opened.ok() ? rung : Rung::kNone;
+      status.reason =
+          opened.ok() ? "" : fmt::format("{}: {}", rung_name(rung), opened.error().message);
+    };
+    if (features.accepts) tell(accepts_status_, Rung::kTpBtf);
+    if (features.replies()) tell(replies_status_, features.replies_by);
+    if (opened.ok()) times_ = std::move(opened).value();
+    return times_ != nullptr;
+  }
+
+  LoadedTimes open_loaded(const SocketFeatures& features) {
     const int threads_fd = context_.task_storage_fd;
     // If the scheduler's top rung did not open, nothing fills the map that they were to share.
-    if (!loading.times.valid() || loading.threads_fd != threads_fd)
+    if (!loading_.times.valid() || loading_.threads_fd != threads_fd ||
+        loading_.features != features)
       return SocketTimes::open(context_.subject, features, threads_fd);
-    TOPSPIN_ASSIGN(auto times, loading.times.get());
+    TOPSPIN_ASSIGN(auto times, loading_.times.get());
     TOPSPIN_TRY(times->attach(context_.subject));
     return LoadedTimes(std::move(times));
   }
@@ -151,11 +172,12 @@ class SocketsProbe final : public Probe {
   }
 
   ProbeContext& context_;
+  LoadingTimes loading_;
   std::unique_ptr<SocketQueues> queues_;  // nullptr: not opened
   std::unique_ptr<SocketTimes> times_;    // likewise
   ProbeStatus queues_status_;
   ProbeStatus accepts_status_{"accepts", Rung::kNone, kOnlyTpBtf};
-  ProbeStatus replies_status_{"replies", Rung::kNone, kOnlyTpBtf};
+  ProbeStatus replies_status_{"replies", Rung::kNone, kOnlyTracing};
   SocketTimesReading previous_;
   std::array<uint64_t, kReplyPartCount> zeros_told_{};  // replies with none of a part
   uint64_t drops_listed_ = 0;                           // by the sockets themselves, since opening
@@ -203,7 +225,7 @@ RungReport examine_queues(const Subject& self) {
 
 RungReport examine_accepts(const Subject& self) {
   RungReport report{"accepts", Rung::kTpBtf, false, "", ""};
-  auto opened = SocketTimes::open(self, {true, false}, -1);
+  auto opened = SocketTimes::open(self, {true, Rung::kNone}, -1);
   if (!opened.ok()) return refused_rung("accepts", Rung::kTpBtf, opened.error());
   auto listener = bind_socket(SOCK_STREAM);
   const UniqueFd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -220,10 +242,10 @@ RungReport examine_accepts(const Subject& self) {
   return report;
 }
 
-RungReport examine_replies(const Subject& self) {
-  RungReport report{"replies", Rung::kTpBtf, false, "", ""};
-  auto opened = SocketTimes::open(self, {false, true}, -1);
-  if (!opened.ok()) return refused_rung("replies", Rung::kTpBtf, opened.error());
+RungReport examine_replies(Rung rung, const Subject& self) {
+  RungReport report{"replies", rung, false, "", ""};
+  auto opened = SocketTimes::open(self, {false, rung}, -1);
+  if (!opened.ok()) return refused_rung("replies", rung, opened.error());
   auto server = bind_socket(SOCK_DGRAM);
   auto client = bind_socket(SOCK_DGRAM);
   char byte = 0;
@@ -242,19 +264,29 @@ RungReport examine_replies(const Subject& self) {
   return report;
 }
 
-std::function<std::unique_ptr<Probe>()> begin_sockets(ProbeContext& context) {
-  const SocketFeatures wanted{may_use(context.options, "accepts", Rung::kTpBtf),
-                              may_use(context.options, "replies", Rung::kTpBtf)};
-  const auto loading = std::make_shared<LoadingTimes>();
-  if (wanted.accepts || wanted.replies) {
-    loading->threads_fd = context.task_storage_fd;
-    loading->times = std::async(std::launch::async, [&context, wanted, fd = loading->threads_fd] {
-      return SocketTimes::load(context.subject, wanted, fd);
-    });
+/// The features that are tried first.
+SocketFeatures first_features(const ProbeOptions& options) {
+  SocketFeatures features{may_use(options, "accepts", Rung::kTpBtf), Rung::kNone};
+  for (const Rung rung : kRepliesLadder) {
+    if (!may_use(options, "replies", rung)) continue;
+    features.replies_by = rung;
+    break;
   }
-  return [&context, wanted, loading] {
-    return std::make_unique<SocketsProbe>(context, wanted, std::move(*loading));
-  };
+  return features;
+}
+
+std::function<std::unique_ptr<Probe>()> begin_sockets(ProbeContext& context) {
+  const auto loading = std::make_shared<LoadingTimes>();
+  loading->features = first_features(context.options);
+  loading->threads_fd = context.task_storage_fd;
+  if (loading->features.accepts || loading->features.replies()) {
+    loading->times = std::async(std::launch::async,
+                                [&context, features = loading->features, fd = loading->threads_fd] {
+                                  return SocketTimes::load(context.subject, features, fd);
+                                });
+  }
+  return
+      [&context, loading] { return std::make_unique<SocketsProbe>(context, std::move(*loading)); };
 }
 
 }  // namespace
@@ -266,7 +298,7 @@ ProbeKind sockets_probe() {
   kind.examine = [](ProbeContext& self, std::vector<RungReport>& reports) {
     reports.push_back(examine_queues(self.subject));
     reports.push_back(examine_accepts(self.subject));
-    reports.push_back(examine_replies(self.subject));
+    for (const Rung rung : kRepliesLadder) reports.push_back(examine_replies(rung, self.subject));
   };
   return kind;
 }

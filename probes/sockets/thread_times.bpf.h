@@ -70,10 +70,9 @@ enum { BY_RUN_DELAY = 1, BY_CLOCK = 2 };
  * request. */
 TOPSPIN_INLINE void forget_period(struct topspin_watched_thread* thread,
                                   const struct off_period* period) {
-  __u64 part = unknown_to_compiler(period->away & 0xff);
+  __u64 part = TOPSPIN_BELOW(TOPSPIN_REPLY_PARTS, period->away & 0xff); /* as it always is */
   if (thread->periods - thread->periods_at_read == RECENT_PERIODS)
     __builtin_memset(thread->forgotten, 0, sizeof(thread->forgotten));
-  if (part >= TOPSPIN_REPLY_PARTS) return; /* never happens */
   thread->forgotten[TOPSPIN_INSIDE_QUEUED] += period->queued_ns;
   thread->forgotten[part] += period->away >> 8;
 }
@@ -190,8 +189,7 @@ static long add_period(__u32 step, struct topspin_watched_thread** current) {
   woken_ns = period->end_ns - period->queued_ns;
   begin_ns = woken_ns - away_ns;
   times->parts[TOPSPIN_INSIDE_QUEUED] += overlap(woken_ns, period->end_ns, times);
-  part = unknown_to_compiler(period->away & 0xff);
-  if (part >= TOPSPIN_REPLY_PARTS) return 1; /* never happens */
+  part = TOPSPIN_BELOW(TOPSPIN_REPLY_PARTS, period->away & 0xff); /* as it always is */
   times->parts[part] += overlap(begin_ns, woken_ns, times);
   if (away_ns && woken_ns > times->from_ns) times->first_woken_ns = woken_ns;
   times->covered_ns = begin_ns > times->from_ns ? begin_ns : times->from_ns;

@@ -26,6 +26,7 @@ SchedulerRungResult open_scheduler_rung(Rung rung, const Subject& subject,
     case Rung::kProc: return open_scheduler_proc(subject, options, proc);
     case Rung::kTracepoint: return open_scheduler_tracepoint(subject, options, proc);
     case Rung::kPerf: return open_scheduler_perf(subject, options, proc);
+    case Rung::kFentry:
     case Rung::kNone: break;
   }
   return make_error(ErrorCode::kUnsupported,

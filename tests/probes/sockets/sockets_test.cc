@@ -2461,14 +2461,11 @@ TEST_F(Sockets, OneFeatureCanBeHadWithoutTheOther) {
 
 TEST_F(Sockets, DoctorTriesEachOnItself) {
   std::map<std::string, RungReport> reports;
-  for (const RungReport& report : examine_probes()) reports[report.probe] = report;
-  for (const char* probe : {"sockets", "accepts", "replies", "syscalls"}) {
-    ASSERT_TRUE(reports.contains(probe)) << probe;
-    // The syscalls probe needs tracefs, which not every host mounts. Then its reason says so.
-    const std::string& reason = reports[probe].reason;
-    EXPECT_TRUE(reports[probe].works || reason.find("there is no tracefs") != std::string::npos)
-        << probe << ": " << reason;
+  for (const RungReport& report : examine_probes()) {
+    if (!reports[report.probe].works) reports[report.probe] = report;  // one rung is enough
   }
+  for (const char* probe : {"sockets", "accepts", "replies", "syscalls"})
+    EXPECT_TRUE(reports[probe].works) << probe << ": " << reports[probe].reason;
 }
 
 }  // namespace
