@@ -29,11 +29,31 @@ thread_local std::string log_text;
   return length;
 }
 
+/// The part of `line` between two marks; empty if they are not there.
+std::string between(std::string_view line, std::string_view before, std::string_view after) {
+  const size_t begin = line.find(before);
+  if (begin == std::string_view::npos) return "";
+  line.remove_prefix(begin + before.size());
+  const size_t end = line.find(after);
+  return std::string(end == std::string_view::npos ? "" : line.substr(0, end));
+}
+
 /// The first warning of libbpf, without its prefix. Later warnings are only consequences of it.
 std::string first_warning() {
   std::string line = log_text.substr(0, log_text.find('\n'));
   if (line.starts_with("libbpf: ")) line.erase(0, 8);
   return line;
+}
+
+/// What an older kernel lacks, if that is what the warning says.
+std::string missing_in_kernel(std::string_view warning) {
+  if (const std::string name = between(warning, "failed to find kernel BTF type ID of '", "'");
+      !name.empty())
+    return fmt::format("this kernel has no {}", name);
+  if (const std::string map = between(warning, "bpf_create_map_xattr(", "):Invalid argument");
+      !map.empty())
+    return fmt::format("this kernel does not know the kind of the map \"{}\"", map);
+  return "";
 }
 
 }  // namespace
@@ -62,6 +82,8 @@ Error BpfLog::error(std::string_view what, int os_errno, bool needs_btf) const {
                       fmt::format("{}: needs cap_bpf and cap_perfmon; run with sudo", what),
                       os_errno);
   const std::string warning = first_warning();
+  if (const std::string missing = missing_in_kernel(warning); !missing.empty())
+    return make_error(ErrorCode::kUnsupported, fmt::format("{}: {}", what, missing), os_errno);
   return make_error(os_errno == EPERM ? ErrorCode::kPermission : ErrorCode::kUnsupported,
                     fmt::format("{}: {}{}{}{}", what, std::strerror(os_errno),
                                 warning.empty() ? "" : " (", warning, warning.empty() ? "" : ")"),
@@ -97,6 +119,13 @@ Result<UniqueFd> make_task_storage(const char* name, uint32_t value_bytes) {
       bpf_map_create(BPF_MAP_TYPE_TASK_STORAGE, name, sizeof(int), value_bytes, 0, &options));
   if (!map) return log.error("cannot create a map", errno, false);
   return map;
+}
+
+void make_safe_in_scheduler(bpf_map* map) {
+  constexpr uint32_t kMostElements = 16'384;
+  if (kernel_is_since(6, 1)) return;
+  bpf_map__set_map_flags(map, bpf_map__map_flags(map) & ~static_cast<uint32_t>(BPF_F_NO_PREALLOC));
+  bpf_map__set_max_entries(map, std::min(bpf_map__max_entries(map), kMostElements));
 }
 
 std::vector<int> loaded_programs(const bpf_object* object) {

@@ -34,6 +34,12 @@ class BpfLog {
   Error error(std::string_view what, int os_errno, bool needs_btf = true) const;
 };
 
+/// For a hash whose elements programs create or delete while the scheduler's locks are held. Until
+/// Linux 6.1, the kernel allocates such an element with its general allocator, which may need these
+/// locks itself. There the hash is made with all its elements, and of at most 16,384, since they
+/// take memory.
+void make_safe_in_scheduler(bpf_map* map);
+
 template <typename Skeleton>
 struct DestroySkeleton {
   void operator()(Skeleton* skeleton) const { Skeleton::destroy(skeleton); }

@@ -1,6 +1,7 @@
 #include "probes/bpf/capabilities.h"
 
 #include <cstdio>
+#include <utility>
 
 #include <sys/capability.h>
 #include <sys/utsname.h>
@@ -17,12 +18,14 @@ bool has_effective_capability(int capability) {
   return set;
 }
 
-bool kernel_restricts_open_bpf() {
-  utsname name{};
-  int major = 0;
-  int minor = 0;
-  if (::uname(&name) != 0 || std::sscanf(name.release, "%d.%d", &major, &minor) != 2) return true;
-  return major < 5 || (major == 5 && minor < 19);
+bool kernel_is_since(int major, int minor) {
+  utsname names{};
+  std::pair<int, int> version;
+  return ::uname(&names) == 0 &&
+         std::sscanf(names.release, "%d.%d", &version.first, &version.second) == 2 &&
+         version >= std::pair(major, minor);
 }
+
+bool kernel_restricts_open_bpf() { return !kernel_is_since(5, 19); }
 
 }  // namespace topspin

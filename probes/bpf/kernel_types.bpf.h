@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /* The kernel types that our BPF programs read, with only the fields in use. CO-RE relocates each
  * field when a program is loaded. So the build needs no kernel's BTF, and an object loads on every
- * kernel that has these fields (6.1 and later). BPF side only.
+ * kernel that has these fields (6.1 and later). A structure named X___before_VERSION has what X had
+ * instead in older kernels. BPF side only.
  */
 #ifndef TOPSPIN_PROBES_KERNEL_TYPES_BPF_H
 #define TOPSPIN_PROBES_KERNEL_TYPES_BPF_H
@@ -36,6 +37,10 @@ struct cgroup {
   int level;
   struct kernfs_node* kn;
   struct cgroup* ancestors[1];
+};
+
+struct cgroup___before_6_0 {
+  __u64 ancestor_ids[1];
 };
 
 struct css_set {
@@ -106,10 +111,11 @@ struct files_struct {
 struct task_struct {
   struct thread_info thread_info;
   unsigned int __state;
+  void* stack;
   unsigned int flags;
-  int on_cpu;
+  unsigned int on_cpu; /* from Linux 7 on a byte, and then read as one */
   int wake_cpu;
-  int on_rq;
+  unsigned int on_rq; /* likewise */
   struct sched_entity se;
   struct sched_info sched_info;
   int exit_state;
@@ -128,6 +134,14 @@ struct task_struct {
   struct files_struct* files;
   struct css_set* cgroups;
   struct bpf_local_storage* bpf_storage;
+};
+
+struct task_struct___before_5_14 {
+  long state;
+};
+
+struct task_struct___before_5_16 {
+  unsigned int cpu;
 };
 
 struct timerqueue_node {

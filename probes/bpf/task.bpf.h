@@ -12,10 +12,20 @@
 static inline __attribute__((always_inline)) bool is_below_cgroup(struct task_struct* task,
                                                                   __u64 cgroup_id) {
   struct cgroup* cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp);
+  struct cgroup___before_6_0* older = (void*)cgroup;
   int level = BPF_CORE_READ(cgroup, level);
   int depth;
   for (depth = 0; depth < TOPSPIN_MAX_CGROUP_DEPTH && depth <= level; depth++) {
     struct cgroup* ancestor = NULL;
+    if (bpf_core_field_exists(older->ancestor_ids)) {
+      __u64 id = 0;
+      bpf_probe_read_kernel(&id, sizeof(id),
+                            (void*)older +
+                                bpf_core_field_offset(struct cgroup___before_6_0, ancestor_ids) +
+                                depth * sizeof(id));
+      if (id == cgroup_id) return true;
+      continue;
+    }
     bpf_probe_read_kernel(
         &ancestor, sizeof(ancestor),
         (void*)cgroup + bpf_core_field_offset(struct cgroup, ancestors) + depth * sizeof(ancestor));

@@ -144,6 +144,7 @@ Result<std::unique_ptr<SyscallProbe>> SyscallProbe::open_tracepoint(const Subjec
                  tracepoint_field(events, "raw_syscalls/sys_exit", "ret", sizeof(long)));
   bpf_map__set_max_entries(skeleton->maps.threads,
                            static_cast<uint32_t>(std::clamp<uint64_t>(max_threads, 1024, 1 << 20)));
+  make_safe_in_scheduler(skeleton->maps.threads);
   TOPSPIN_ASSIGN(auto probe, start(std::move(skeleton), log, false));
   const int threads_fd = bpf_map__fd(probe->skeleton().maps.threads);
   topspin_watched_thread named{};

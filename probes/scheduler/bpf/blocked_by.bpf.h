@@ -59,9 +59,21 @@ TOPSPIN_INLINE __u32 blocked_by_file(struct task_struct* task, __u32 number) {
                                                                : TOPSPIN_BLOCKED_BY_OTHER;
 }
 
+#define X86_THREAD_SIZE (16 << 10) /* of a kernel stack */
+
+/* The registers of the current thread's system call. Kernels before 5.15 have no function that
+ * returns them; on x86 they are at the top of the thread's stack. NULL: not known. */
+TOPSPIN_INLINE void* call_registers(struct task_struct* task) {
+  struct pt_regs___x86* of_x86 = NULL;
+  if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
+    return (void*)bpf_task_pt_regs(bpf_get_current_task_btf());
+  if (!bpf_core_field_exists(of_x86->orig_ax)) return NULL;
+  return KERNEL_READ(task, stack) + X86_THREAD_SIZE - bpf_core_type_size(struct pt_regs___x86);
+}
+
 /* REQUIRES: `task` is the current one. */
 TOPSPIN_INLINE __u32 blocked_by(struct task_struct* task, __u32 state) {
-  void* regs = (void*)bpf_task_pt_regs(bpf_get_current_task_btf());
+  void* regs = call_registers(task);
   struct pt_regs___x86* of_x86 = regs;
   struct pt_regs___arm64* of_arm64 = regs;
   struct task_struct___x86* task_of_x86 = (void*)task;

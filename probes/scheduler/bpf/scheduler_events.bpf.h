@@ -59,14 +59,16 @@ TOPSPIN_INLINE void read_counters(struct task_struct* task, struct topspin_count
   out->major_faults = KERNEL_READ(task, maj_flt);
 }
 
-/* The limit is for rows at the same time: an exit frees its row. */
+/* The limit is for rows at the same time: an exit frees its row. Each CPU may exceed the limit by
+ * one row, because kernels before 5.12 refuse programs with an atomic addition that returns the
+ * sum. */
 TOPSPIN_INLINE void grant_row(struct topspin_thread* thread) {
-  if (__sync_fetch_and_add(&rows_granted, 1) < max_rows) {
+  if (*(volatile __u64*)&rows_granted < max_rows) {
+    __sync_fetch_and_add(&rows_granted, 1);
     thread->has_row = 1;
-    return;
+  } else {
+    __sync_fetch_and_add(&totals.rows_refused, 1);
   }
-  __sync_fetch_and_sub(&rows_granted, 1);
-  __sync_fetch_and_add(&totals.rows_refused, 1);
 }
 
 /* Sends the row for the last time, and frees it. */
@@ -102,6 +104,12 @@ TOPSPIN_INLINE int waking(struct task_struct* task) {
   return 0;
 }
 
+TOPSPIN_INLINE __u32 cpu_of(struct task_struct* task) {
+  struct task_struct___before_5_16* older = (void*)task;
+  if (bpf_core_field_exists(task->thread_info.cpu)) return KERNEL_READ(task, thread_info.cpu);
+  return KERNEL_READ(older, cpu);
+}
+
 TOPSPIN_INLINE int woken(struct task_struct* task) {
   struct topspin_thread* thread = member(task);
   struct topspin_cpu* cpu;
@@ -110,7 +118,7 @@ TOPSPIN_INLINE int woken(struct task_struct* task) {
   __u64 now_ns;
   __u32 target;
   if (!thread || !begins_wait(thread)) return 0;
-  target = KERNEL_READ(task, thread_info.cpu);
+  target = cpu_of(task);
   cpu = bpf_map_lookup_elem(&cpus, &target);
   if (!cpu) return 0; /* never: there is one for each possible CPU */
   rq = KERNEL_FOLLOW(task, se.cfs_rq, rq);
@@ -128,12 +136,19 @@ TOPSPIN_INLINE int woken(struct task_struct* task) {
   return 0;
 }
 
-/* Only for a thread on a run queue; one that is being woken onto another CPU does not wait yet. */
-TOPSPIN_INLINE int migrated(struct task_struct* task, int to) {
+TOPSPIN_INLINE bool is_on_queue(struct task_struct* task) {
+  __u32 on_rq = KERNEL_READ(task, on_rq);
+  return bpf_core_field_size(task->on_rq) == 1 ? on_rq & 0xff : on_rq;
+}
+
+/* Only for a thread on a run queue; one that is being woken onto another CPU does not wait yet.
+ * `with_atomics`: the kernel is 5.12 or later. */
+TOPSPIN_INLINE int migrated(struct task_struct* task, int to, bool with_atomics) {
   struct topspin_thread* thread;
-  if (!KERNEL_READ(task, on_rq)) return 0;
+  if (!is_on_queue(task)) return 0;
   thread = member(task);
-  if (thread && is_waiting(thread) && thread->queue) move_waiting(thread, to, bpf_ktime_get_ns());
+  if (thread && is_waiting(thread) && thread->queue)
+    move_waiting(thread, to, bpf_ktime_get_ns(), with_atomics);
   return 0;
 }
 

@@ -213,9 +213,19 @@ TOPSPIN_INLINE bool has_waiters(struct topspin_queue* queue) {
   return queue->waiting || queue->since_sum_ns;
 }
 
+/* False: there is one already. Without atomics, two CPUs may leave one at the same moment, and one
+ * is lost; charge() notices when the queue is out of step. */
+TOPSPIN_INLINE bool leave_note(__u64* arrived_ns, __u64 now_ns, bool with_atomics) {
+  if (with_atomics) return !__sync_val_compare_and_swap(arrived_ns, 0, now_ns);
+  if (*(volatile __u64*)arrived_ns) return false;
+  *(volatile __u64*)arrived_ns = now_ns;
+  return true;
+}
+
 /* The kernel moves a waiting thread from the CPU whose lock it holds to CPU `to`, whose lock it
  * takes later. So this leaves a note there. */
-TOPSPIN_INLINE void move_waiting(struct topspin_thread* thread, __u32 to, __u64 now_ns) {
+TOPSPIN_INLINE void move_waiting(struct topspin_thread* thread, __u32 to, __u64 now_ns,
+                                 bool with_atomics) {
   __u32 from = (__u32)thread->queue - 1;
   struct topspin_cpu* cpu = bpf_map_lookup_elem(&cpus, &from);
   if (!cpu) return; /* never: there is one for each possible CPU */
@@ -227,7 +237,7 @@ TOPSPIN_INLINE void move_waiting(struct topspin_thread* thread, __u32 to, __u64 
   cpu->queue.since_sum_ns -= now_ns;
   cpu = bpf_map_lookup_elem(&cpus, &to);
   if (!cpu) return;
-  if (__sync_val_compare_and_swap(&cpu->queue.arrived_ns, 0, now_ns)) {
+  if (!leave_note(&cpu->queue.arrived_ns, now_ns, with_atomics)) {
     wait_uncharged(thread, TOPSPIN_HELD_BY_UNSEEN, now_ns);
     return;
   }

@@ -21,7 +21,7 @@
 #define KERNEL_READ(pointer, ...) BPF_CORE_READ(pointer, __VA_ARGS__)
 #define KERNEL_FOLLOW(pointer, ...) BPF_CORE_READ(pointer, __VA_ARGS__)
 #define READ_AS(type, address, field) BPF_CORE_READ((struct type*)(address), field)
-
+#include "probes/bpf/kernel_cast.bpf.h"
 #include "probes/scheduler/bpf/scheduler_events.bpf.h"
 #include "probes/scheduler/bpf/timers.bpf.h"
 
@@ -146,15 +146,32 @@ int sched_wakeup_new(struct bpf_raw_tracepoint_args* context) {
   return woken((struct task_struct*)context->args[0]);
 }
 
+/* Kernels before 5.18 do not say in what state `prev` leaves. It may have been woken since; then
+ * its state is another one, but not 0. */
+TOPSPIN_INLINE __u32 state_of(struct task_struct* prev) {
+  struct task_struct___before_5_14* older = (void*)prev;
+  if (bpf_core_field_exists(older->state)) return BPF_CORE_READ(older, state);
+  return BPF_CORE_READ(prev, __state);
+}
+
 SEC("raw_tp/sched_switch")
 int sched_switch(struct bpf_raw_tracepoint_args* context) {
-  return switched(context->args[0], (struct task_struct*)context->args[1],
-                  (struct task_struct*)context->args[2], context->args[3]);
+  struct task_struct* prev = (struct task_struct*)context->args[1];
+  struct task_struct* next = (struct task_struct*)context->args[2];
+  __u32 prev_state =
+      LINUX_KERNEL_VERSION < TOPSPIN_LINUX(5, 18) ? state_of(prev) : (__u32)context->args[3];
+  return switched(context->args[0], prev, next, prev_state);
 }
 
 SEC("raw_tp/sched_migrate_task")
 int sched_migrate_task(struct bpf_raw_tracepoint_args* context) {
-  return migrated((struct task_struct*)context->args[0], context->args[1]);
+  return migrated((struct task_struct*)context->args[0], context->args[1], true);
+}
+
+/* Instead of it on kernels before 5.12, which refuse a program that has an atomic comparison. */
+SEC("?raw_tp/sched_migrate_task")
+int sched_migrate_task_before_5_12(struct bpf_raw_tracepoint_args* context) {
+  return migrated((struct task_struct*)context->args[0], context->args[1], false);
 }
 
 SEC("raw_tp/sched_process_fork")

@@ -12,6 +12,7 @@
 
 #include <unistd.h>
 
+#include "probes/bpf/capabilities.h"
 #include "probes/bpf/tracepoints.h"
 #include "probes/proc/process_tree.h"
 #include "probes/scheduler/blocking_calls.h"
@@ -204,6 +205,11 @@ SchedulerRungResult open_scheduler_raw_tp(const Subject& subject, const ProbeOpt
     name_blocking_calls(skeleton.rodata->blocked_by_of_call);
     bpf_map__set_max_entries(skeleton.maps.threads, thread_map_entries(options));
     bpf_map__set_max_entries(skeleton.maps.sleeps, thread_map_entries(options));
+    make_safe_in_scheduler(skeleton.maps.threads);
+    make_safe_in_scheduler(skeleton.maps.sleeps);
+    const bool with_atomics = kernel_is_since(5, 12);
+    bpf_program__set_autoload(skeleton.progs.sched_migrate_task, with_atomics);
+    bpf_program__set_autoload(skeleton.progs.sched_migrate_task_before_5_12, !with_atomics);
     return {};
   };
   TOPSPIN_ASSIGN(auto attached,

@@ -110,6 +110,7 @@ SchedulerRungResult open_scheduler_tracepoint(const Subject& subject, const Prob
   if (!skeleton) return log.error("cannot read the BPF object", errno, false);
   TOPSPIN_ASSIGN(skeleton->rodata->offsets, scheduler_fields(events));
   bpf_map__set_max_entries(skeleton->maps.threads, thread_map_entries(options));
+  make_safe_in_scheduler(skeleton->maps.threads);
   TOPSPIN_ASSIGN(auto cpus, load_programs<topspin_cpu>(*skeleton, skeleton->maps.cpus, 1, log,
                                                        "tracepoint", false));
   TOPSPIN_TRY(attach_programs(*skeleton, log, "tracepoint", false));
