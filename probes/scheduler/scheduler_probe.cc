@@ -1,17 +1,16 @@
 // The probes "scheduler" and "timers". The scheduler probe climbs its ladder and turns the rung's
 // readings (sums since opening) into intervals; its BPF rungs also measure timers.
 #include <algorithm>
-#include <cstdio>
 #include <functional>
 #include <memory>
 #include <utility>
 
 #include <fmt/format.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "core/base/unique_fd.h"
 #include "probes/bpf/bpf_object.h"
+#include "probes/bpf/capabilities.h"
 #include "probes/growth.h"
 #include "probes/perf/perf_event.h"
 #include "probes/probe.h"
@@ -59,14 +58,7 @@ void keep_grown(SchedulerInterval& kept, const SchedulerInterval& now) {
 
 /// Linux 6.12 introduced delayed dequeue: a sleeping thread may stay on its run queue for a while,
 /// and the kernel's run_delay counts that too.
-bool kernel_may_count_sleep() {
-  utsname names{};
-  unsigned major = 0;
-  unsigned minor = 0;
-  if (::uname(&names) != 0 || std::sscanf(names.release, "%u.%u", &major, &minor) != 2)
-    return false;
-  return major > 6 || (major == 6 && minor >= 12);
-}
+bool kernel_may_count_sleep() { return kernel_is_since(6, 12); }
 
 /// Such a rung takes its sums from /proc, and misses processes that live for less than one reading.
 bool sums_are_from_proc(Rung rung) {
@@ -181,10 +173,21 @@ class SchedulerProbe final : public Probe {
  private:
   void tell_sleep_once() {
     if (sleep_told_) return;
-    const auto test = self_test();
-    if (!test || test->verdict != SchedulerSelfTest::Verdict::kKernelCountsSleep) return;
+    const SchedulerInterval& totals = previous_.totals;
+    std::string sentence;
+    if (!totals.run_queue_latency && totals.kernel_run_delay_ns && kernel_may_count_sleep()) {
+      // Nothing else measured the waits, so how much of this number was sleep cannot be told.
+      sentence = fmt::format(
+          "the waits for a CPU are the kernel's run_delay, because the rung {} does not measure "
+          "them; since Linux 6.12 it counts some sleep as wait, so they may be too long",
+          rung_name(status_.rung));
+    } else if (const auto test = self_test();
+               test && test->verdict == SchedulerSelfTest::Verdict::kKernelCountsSleep) {
+      sentence = test->sentence;
+    }
+    if (sentence.empty()) return;
     sleep_told_ = true;
-    context_.events.push_back(test->sentence);
+    context_.events.push_back(std::move(sentence));
   }
 
   ProbeContext& context_;
@@ -195,7 +198,7 @@ class SchedulerProbe final : public Probe {
   SchedulerInterval sums_;                 // of the intervals read
   UniqueFd family_clock_;                  // if the rung may miss some processes of the subject
   std::optional<uint64_t> family_cpu_ns_;  // from that clock, up to the last interval
-  bool sleep_told_ = false;  // whether it was reported that the kernel counts sleep as waiting
+  bool sleep_told_ = false;  // whether it was reported that the kernel counts sleep as wait
 };
 
 /// Its numbers are part of the scheduler's.

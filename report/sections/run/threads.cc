@@ -35,7 +35,8 @@ Blocks threads(const ReportPage& page) {
                     [](const ThreadRow& t) { return t.run_queue_wait_ns && !t.run_queue_wait; });
     if (by_kernel)
       blocks.emplace_back(Paragraph{
-          say("Waits of threads are the kernel's run_delay: single waits were not measured.")});
+          say("Waits of threads are the kernel's run_delay: single waits were not measured. From "
+              "Linux 6.12 on it counts some sleep as wait.")});
     return blocks;
   });
 }
