@@ -23,12 +23,19 @@ std::string rung_list(std::span<const Rung> ladder) {
 
 /// The command or setting that makes a refused rung work; empty if there is none.
 std::string remedy_of(Rung rung, const Error& error) {
-  const bool bpf =
-      rung == Rung::kTpBtf || rung == Rung::kRawTracepoint || rung == Rung::kTracepoint;
+  const bool bpf = rung == Rung::kTpBtf || rung == Rung::kFentry || rung == Rung::kRawTracepoint ||
+                   rung == Rung::kTracepoint;
   if (rung == Rung::kTracepoint && error.message.find("no tracefs") != std::string::npos)
     return "sudo mount -t tracefs nodev /sys/kernel/tracing";
-  if (error.code == ErrorCode::kPermission && bpf)
-    return "sudo setcap cap_bpf,cap_perfmon,cap_net_raw+ep \"$(command -v topspin)\", or sudo";
+  if (error.code == ErrorCode::kPermission && bpf) {
+    const auto needs = [&](const char* name) {
+      return error.message.find(name) != std::string::npos;
+    };
+    if (needs("cap_sys_admin")) return "run with sudo";
+    return fmt::format(
+        "sudo setcap {}cap_bpf,cap_perfmon,cap_net_raw+ep \"$(command -v topspin)\", or sudo",
+        needs("cap_dac_read_search") ? "cap_dac_read_search," : "");
+  }
   if (error.code == ErrorCode::kPermission && rung == Rung::kPerf)
     return "sudo sysctl kernel.perf_event_paranoid=2";
   if (error.code == ErrorCode::kPermission && rung == Rung::kProc)

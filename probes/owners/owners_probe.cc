@@ -1,5 +1,6 @@
 // The probe "owners", for the list of probes. A recording opens FlowOwners itself.
 #include <arpa/inet.h>
+#include <fmt/format.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -22,7 +23,10 @@ RungReport examine_owners(Rung rung) {
   const auto owners = FlowOwners::open({}, options, limits);
   if (owners->status().rung != rung) {
     const ErrorCode code = rung == Rung::kTpBtf ? ErrorCode::kPermission : ErrorCode::kUnsupported;
-    return refused_rung("owners", rung, {code, 0, owners->status().reason});
+    std::string reason = owners->status().reason;
+    if (const std::string prefix = fmt::format("{}: ", rung_name(rung)); reason.starts_with(prefix))
+      reason.erase(0, prefix.size());
+    return refused_rung("owners", rung, {code, 0, std::move(reason)});
   }
   const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   sockaddr_in address{};

@@ -16,6 +16,31 @@
 #include "probes/proc/process_tree.h"
 
 namespace topspin {
+namespace {
+
+/// kernel.perf_event_paranoid; 2, the kernel's default, if it cannot be read.
+int paranoid_level(ProcReader& proc) {
+  int level = 2;
+  if (const auto text = proc.read(proc.root() + "/sys/kernel/perf_event_paranoid"))
+    std::from_chars(text->data(), text->data() + text->size(), level);
+  return level;
+}
+
+}  // namespace
+
+Error perf_events_refused(int os_errno) {
+  ProcReader proc("/proc");
+  const int level = paranoid_level(proc);
+  return make_error(
+      ErrorCode::kPermission,
+      level > 2 ? fmt::format(
+                      "perf events are refused: kernel.perf_event_paranoid is {}; above "
+                      "2 it wants cap_perfmon, and on Debian's and Ubuntu's kernels cap_sys_admin",
+                      level)
+                : "perf events are refused: needs cap_perfmon, or "
+                  "kernel.perf_event_paranoid at most 2 and a process of your own",
+      os_errno);
+}
 
 Result<UniqueFd> open_perf_event(const perf_event_attr& attr, int32_t pid_or_cgroup_fd, int cpu,
                                  unsigned long flags) {
@@ -25,12 +50,7 @@ Result<UniqueFd> open_perf_event(const perf_event_attr& attr, int32_t pid_or_cgr
                                          flags | PERF_FLAG_FD_CLOEXEC)));
   if (fd) return fd;
   const int number = errno;
-  if (number == EACCES || number == EPERM) {
-    return make_error(ErrorCode::kPermission,
-                      "perf events are not allowed here: needs cap_perfmon, or "
-                      "kernel.perf_event_paranoid at most 2 and a process of your own",
-                      number);
-  }
+  if (number == EACCES || number == EPERM) return perf_events_refused(number);
   if (number == ENOENT || number == EOPNOTSUPP || number == ENODEV) {
     return make_error(ErrorCode::kUnsupported,
                       "this machine has no such counter (a virtual machine without a PMU, or a CPU "
@@ -60,19 +80,18 @@ UniqueFd open_family_clock(int32_t pid) {
 
 bool perf_may_see_kernel(ProcReader& proc) {
   if (has_effective_capability(CAP_PERFMON) || has_effective_capability(CAP_SYS_ADMIN)) return true;
-  const auto text = proc.read(proc.root() + "/sys/kernel/perf_event_paranoid");
-  if (!text) return false;
-  int level = 2;
-  const auto parsed = std::from_chars(text->data(), text->data() + text->size(), level);
-  return parsed.ec == std::errc{} && level < 2;
+  return paranoid_level(proc) < 2;
 }
 
 RungReport refused_perf(const std::string& probe, const Error& error) {
-  return {probe, Rung::kPerf, false, error.message,
-          error.code == ErrorCode::kPermission
-              ? "sudo sysctl kernel.perf_event_paranoid=1, or sudo setcap "
-                "cap_perfmon+ep \"$(command -v topspin)\""
-              : ""};
+  std::string remedy;
+  if (error.code == ErrorCode::kPermission) {
+    remedy = "sudo sysctl kernel.perf_event_paranoid=1";
+    ProcReader proc("/proc");
+    if (paranoid_level(proc) <= 2)
+      remedy += ", or sudo setcap cap_perfmon+ep \"$(command -v topspin)\"";
+  }
+  return {probe, Rung::kPerf, false, error.message, remedy};
 }
 
 std::vector<ThreadOf> subject_threads(const Subject& subject, ProcReader& proc) {

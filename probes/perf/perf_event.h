@@ -22,6 +22,9 @@ namespace topspin {
 Result<UniqueFd> open_perf_event(const perf_event_attr& attr, int32_t pid_or_cgroup_fd, int cpu,
                                  unsigned long flags = 0);
 
+/// The error for EACCES and EPERM of perf_event_open.
+Error perf_events_refused(int os_errno);
+
 /// Whether the kernel's own work may be observed: CAP_PERFMON, or perf_event_paranoid below 2.
 bool perf_may_see_kernel(ProcReader& proc);
 

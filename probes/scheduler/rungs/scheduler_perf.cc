@@ -30,6 +30,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/unique_fd.h"
+#include "probes/perf/perf_event.h"
 #include "probes/proc/process_tree.h"
 #include "probes/scheduler/rungs/scheduler_rung.h"
 
@@ -182,11 +183,7 @@ class SwitchAccount {
 };
 
 Error cannot_open(int os_errno) {
-  if (os_errno == EACCES || os_errno == EPERM)
-    return make_error(ErrorCode::kPermission,
-                      "perf events are refused: kernel.perf_event_paranoid is above 2, or the "
-                      "subject is another user's",
-                      os_errno);
+  if (os_errno == EACCES || os_errno == EPERM) return perf_events_refused(os_errno);
   return make_error(os_errno == EMFILE ? ErrorCode::kPermission : ErrorCode::kUnsupported,
                     fmt::format("cannot open perf events: {}", std::strerror(os_errno)), os_errno);
 }
