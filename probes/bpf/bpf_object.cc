@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <sstream>
 
 #include <bpf/btf.h>
 #include <linux/capability.h>
@@ -39,8 +40,12 @@ std::string between(std::string_view line, std::string_view before, std::string_
 }
 
 /// The first warning of libbpf, without its prefix. Later warnings are only consequences of it.
+/// That the limit of locked memory stays matters only if something is then refused.
 std::string first_warning() {
-  std::string line = log_text.substr(0, log_text.find('\n'));
+  std::istringstream lines(log_text);
+  std::string line;
+  while (std::getline(lines, line) && line.find("Failed to bump RLIMIT_MEMLOCK") != line.npos) {
+  }
   if (line.starts_with("libbpf: ")) line.erase(0, 8);
   return line;
 }
@@ -80,6 +85,12 @@ Error BpfLog::error(std::string_view what, int os_errno, bool needs_btf) const {
   if ((os_errno == EPERM || os_errno == EACCES) && !permitted)
     return make_error(ErrorCode::kPermission,
                       fmt::format("{}: needs cap_bpf and cap_perfmon; run with sudo", what),
+                      os_errno);
+  if (os_errno == EPERM && !kernel_is_since(5, 11))
+    return make_error(ErrorCode::kPermission,
+                      fmt::format("{}: before Linux 5.11 the memory of BPF counts as locked; needs "
+                                  "cap_sys_resource, or `ulimit -l unlimited`",
+                                  what),
                       os_errno);
   const std::string warning = first_warning();
   if (const std::string missing = missing_in_kernel(warning); !missing.empty())

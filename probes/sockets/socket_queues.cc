@@ -311,7 +311,8 @@ Status check_network(const Subject& subject, const std::string& proc_root) {
   struct ::stat theirs {};
   if (::stat((proc_root + "/thread-self/ns/net").c_str(), &ours) != 0 ||
       ::stat(fmt::format("{}/{}/ns/net", proc_root, subject.pid).c_str(), &theirs) != 0)
-    return {};  // not known, such as a process of another user
+    return {};                                  // not known, such as a process of another user
+  if (ours.st_dev != theirs.st_dev) return {};  // 5.10 then shows the link and not the namespace
   if (ours.st_ino == theirs.st_ino) return {};
   return make_error(ErrorCode::kUnsupported,
                     fmt::format("process {} is in another network namespace; run topspin in it "
