@@ -22,15 +22,15 @@ TEST(RunId, IsAVersion7UuidThatSortsByTime) {
 }
 
 TEST(Names, RungAndStatusRoundTrip) {
-  for (const Rung r : {Rung::kTpBtf, Rung::kRawTracepoint, Rung::kTracepoint, Rung::kPerf,
-                       Rung::kProc, Rung::kNone}) {
+  for (const Rung r : {Rung::kTpBtf, Rung::kFentry, Rung::kRawTracepoint, Rung::kTracepoint,
+                       Rung::kPerf, Rung::kProc, Rung::kNone}) {
     EXPECT_EQ(parse_rung(rung_name(r)), r);
   }
   for (const RunStatus s :
        {RunStatus::kRunning, RunStatus::kComplete, RunStatus::kInterrupted, RunStatus::kFailed}) {
     EXPECT_EQ(parse_run_status(run_status_name(s)), s);
   }
-  EXPECT_EQ(parse_rung("fentry"), std::nullopt);
+  EXPECT_EQ(parse_rung("kprobe"), std::nullopt);
 }
 
 TEST(LossInterval, MergeTouchesEveryField) {
