@@ -431,6 +431,7 @@ class SqliteRunWriter final : public RunWriter {
   Status refuse(Error error);
   Status store_tick(const Sample& sample);
   Status store_flows(const Sample& sample, uint64_t& unstored);
+  void note_late(const LateMoment& late);
   Status store_late_messages(uint64_t tick);
   Status store_flow(FlowSlot& slot, const FlowRow& flow);
   Status store_threads(const Sample& sample, uint64_t& unstored);
@@ -642,9 +643,8 @@ Status SqliteRunWriter::store_flows(const Sample& sample, uint64_t& unstored) {
   for (const OrderedFlow& ordered : ordered_flows_) {
     const FlowRow& flow = *ordered.flow;
     FlowSlot& slot = *ordered.slot;
-    if (flow.packets[0] > slot.initiator_packets && is_late(flow)) {
-      late_messages_.push_back({slot.number, flow.last_ns, *flow.lateness_last_ns});
-    }
+    if (flow.packets[0] > slot.initiator_packets && is_late(flow))
+      note_late({slot.number, flow.last_ns, *flow.lateness_last_ns});
     slot.initiator_packets = flow.packets[0];
     TOPSPIN_TRY(store_flow(slot, flow));
   }
@@ -658,6 +658,14 @@ void keep_foremost(std::vector<T>& all, size_t count, const Before& before) {
   const auto end = all.begin() + static_cast<std::ptrdiff_t>(count);
   std::nth_element(all.begin(), end, all.end(), before);
   all.erase(end, all.end());
+}
+
+/// A tick that came late may have several rows of a flow, one after the other here.
+void SqliteRunWriter::note_late(const LateMoment& late) {
+  if (late_messages_.empty() || late_messages_.back().number != late.number)
+    late_messages_.push_back(late);
+  else if (late_messages_.back().lateness_ns < late.lateness_ns)
+    late_messages_.back() = late;
 }
 
 Status SqliteRunWriter::store_late_messages(uint64_t tick) {

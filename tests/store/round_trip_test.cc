@@ -500,6 +500,13 @@ TEST(Writer, LateMessagesAreKeptTheLatestOfATickAndOneAFlow) {
     if (tick == 3) {
       for (FlowRow& flow : sample.changed_flows) flow.lateness_last_ns = 100'000'000;  // not late
     }
+    if (tick == 2) {  // a tick that came late has a second row of a flow
+      FlowRow again = sample.changed_flows[300];
+      ++again.packets[0];
+      again.lateness_last_ns = *again.lateness_last_ns / 2;
+      ++again.last_ns;
+      sample.changed_flows.push_back(again);
+    }
     EXPECT_OK(writer->append(sample));
   }
   EXPECT_OK(writer->finish({}));
