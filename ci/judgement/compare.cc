@@ -62,10 +62,20 @@ double minimum_detectable(const Comparison& c, const Worsening& w) {
 
 /// Whether the candidate has a value above 0 that the baseline never has: in every run, or in so
 /// many that chance does not explain it.
-bool rises_from_zero(const Comparison& c, std::span<const double> a, std::span<const double> b) {
+bool rises_from_zero(const Comparison& c, std::span<const double> a, std::span<const double> b,
+                     double level) {
   if (c.metric.better != Better::kLower || c.n < kFewestValues || !c.p || *c.a != 0 || *c.b <= 0)
     return false;
-  return (all_are(a, 0) && all_positive(b)) || *c.p <= kDifferenceChance / 2;
+  return (all_are(a, 0) && all_positive(b)) || *c.p <= std::min(kDifferenceChance, level) / 2;
+}
+
+/// Whether every value of the candidate is worse than every value of the baseline by more than the
+/// margin. REQUIRES: neither side is empty.
+bool are_apart(const Comparison& c, std::span<const double> a, std::span<const double> b) {
+  const auto [least_a, greatest_a] = std::minmax_element(a.begin(), a.end());
+  const auto [least_b, greatest_b] = std::minmax_element(b.begin(), b.end());
+  return c.metric.better == Better::kLower ? *least_b - *greatest_a > c.margin
+                                           : *least_a - *greatest_b > c.margin;
 }
 
 std::string describe(const Comparison& c) {
@@ -74,10 +84,10 @@ std::string describe(const Comparison& c) {
                      amount_text(c, c.margin));
 }
 
-void decide(Comparison& c, std::optional<double> chance) {
+void decide(Comparison& c, std::optional<double> chance, double level) {
   const auto w = worsening(c);
   if (!w || !chance) return;  // measure() has set the reason
-  if (c.from_zero && *chance <= kFalseDiscoveryRate) {
+  if (c.from_zero && *chance <= level) {
     c.verdict = Verdict::kFail;
     c.reason = fmt::format(
         "{}: the baseline has 0, the candidate {}", c.metric.name,
@@ -88,10 +98,18 @@ void decide(Comparison& c, std::optional<double> chance) {
     c.verdict = Verdict::kPass;
     return;
   }
-  const bool certain = *chance <= kFalseDiscoveryRate && (!c.absolute || *c.p <= kDifferenceChance);
+  const bool certain =
+      *chance <= level && (!c.absolute || *c.p <= std::min(kDifferenceChance, level));
   if (w->low > w->margin && certain) {
     c.verdict = Verdict::kFail;
     c.reason = describe(c) + " is worse by more than its margin";
+    return;
+  }
+  if (c.apart) {
+    c.verdict = Verdict::kFail;
+    c.reason =
+        fmt::format("{} {}: every run of the candidate is worse than every run of the baseline",
+                    c.metric.name, change_text(c, c.change));
     return;
   }
   c.verdict = Verdict::kInconclusive;
@@ -129,7 +147,7 @@ std::string format_change(double share) {
 }
 
 Comparison measure(const Metric& metric, std::span<const double> a, std::span<const double> b,
-                   Layout layout, uint64_t seed) {
+                   Layout layout, uint64_t seed, double level) {
   const bool paired = layout == Layout::kPaired;
   CHECK(!paired || a.size() == b.size());
   CHECK(a.size() <= kMostValues && b.size() <= kMostValues);
@@ -153,18 +171,19 @@ Comparison measure(const Metric& metric, std::span<const double> a, std::span<co
     c.absolute = true;
     c.change = hodges_lehmann_shift(a, b);
     if (c.n >= kFewestValues) {
-      const Interval interval =
-          paired ? paired_shift_interval(a, b, seed) : shift_interval(a, b, seed);
+      const Interval interval = paired ? paired_shift_interval(a, b, seed, 1 - level)
+                                       : shift_interval(a, b, seed, 1 - level);
       c.ci_low = interval.low;
       c.ci_high = interval.high;
     }
-    c.from_zero = rises_from_zero(c, a, b);
+    c.from_zero = rises_from_zero(c, a, b, level);
+    c.apart = metric.absolute && c.n >= kFewestValues && are_apart(c, a, b);
   } else {
     const std::vector<double> log_a = logarithms(a), log_b = logarithms(b);
     c.change = std::expm1(hodges_lehmann_shift(log_a, log_b));
     if (c.n >= kFewestValues) {
-      const Interval interval =
-          paired ? paired_shift_interval(log_a, log_b, seed) : shift_interval(log_a, log_b, seed);
+      const Interval interval = paired ? paired_shift_interval(log_a, log_b, seed, 1 - level)
+                                       : shift_interval(log_a, log_b, seed, 1 - level);
       c.ci_low = std::expm1(interval.low);
       c.ci_high = std::expm1(interval.high);
     }
@@ -178,7 +197,7 @@ Comparison measure(const Metric& metric, std::span<const double> a, std::span<co
   return c;
 }
 
-void judge(std::vector<Comparison>& comparisons) {
+void judge(std::vector<Comparison>& comparisons, double level) {
   std::vector<double> p;
   std::vector<Comparison*> gating;
   for (Comparison& c : comparisons) {
@@ -188,7 +207,7 @@ void judge(std::vector<Comparison>& comparisons) {
   }
   const std::vector<double> q = benjamini_hochberg(p);
   for (size_t i = 0; i < q.size(); ++i) gating[i]->q = q[i];
-  for (Comparison& c : comparisons) decide(c, c.metric.gating ? c.q : c.p);
+  for (Comparison& c : comparisons) decide(c, c.metric.gating ? c.q : c.p, level);
 }
 
 std::optional<size_t> values_wanted(const Comparison& c) {

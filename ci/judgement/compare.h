@@ -25,7 +25,8 @@ inline constexpr size_t kFewestValues = 6;
 /// More values are refused, because the comparison would take too long.
 inline constexpr size_t kMostValues = 20'000;
 
-/// The limit of the false discovery rate of failing metrics, and the level of the interval.
+/// The usual level of a verdict: the limit of the false discovery rate of failing metrics, and the
+/// share of intervals that miss the true change. judgement/looks.h has a stricter one.
 inline constexpr double kFalseDiscoveryRate = 0.05;
 
 /// The chance with which the minimum detectable effect is detected.
@@ -45,8 +46,9 @@ inline constexpr double kDifferenceChance = 0.01;
 struct Comparison {
   Metric metric;
   bool absolute = false;
-  double margin = 0;        // in the form of the changes
-  bool from_zero = false;   // the baseline is 0 and the candidate is not, beyond chance
+  double margin = 0;       // in the form of the changes
+  bool from_zero = false;  // the baseline is 0 and the candidate is not, beyond chance
+  bool apart = false;      // shares: every value of the candidate is worse than all of the baseline
   std::optional<double> a;  // median of each side
   std::optional<double> b;
   std::optional<double> change;  // of the Hodges-Lehmann centre
@@ -64,14 +66,17 @@ struct Comparison {
 /// Computes everything except q and the verdict. REQUIRES: all values are finite; paired sides have
 /// the same number of values; there are at most kMostValues per side.
 Comparison measure(const Metric& metric, std::span<const double> a, std::span<const double> b,
-                   Layout layout, uint64_t seed);
+                   Layout layout, uint64_t seed, double level = kFalseDiscoveryRate);
 
 /// Sets the q, verdict and reason of each metric. A metric
-///   fails        if the interval lies beyond the margin on the worse side, and q is at most 5%;
+///   fails        if the interval lies beyond the margin on the worse side, and q is at most
+///   `level`;
+///                a share also if the sides are apart by more than the margin;
 ///   passes       if the interval ends before the margin;
 ///   inconclusive otherwise.
-/// A metric that does not gate is judged by its p only and has no q.
-void judge(std::vector<Comparison>& comparisons);
+/// A metric that does not gate is judged by its p only and has no q. REQUIRES: the level of
+/// measure().
+void judge(std::vector<Comparison>& comparisons, double level = kFalseDiscoveryRate);
 
 /// How many pairs (or values per side) would be enough for a decision if noise and change stay the
 /// same; nullopt if that is not known.

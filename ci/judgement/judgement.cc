@@ -56,8 +56,8 @@ void acknowledge(HistoryChange& change, const OnPurpose& on_purpose, size_t reac
 
 }  // namespace
 
-void conclude(Judgement& judgement, bool strict) {
-  judge(judgement.metrics);
+void conclude(Judgement& judgement, bool strict, double level) {
+  judge(judgement.metrics, level);
   conclude_from_metrics(judgement, strict, "no gating metric was measured on both sides");
 }
 

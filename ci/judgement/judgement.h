@@ -88,7 +88,7 @@ struct Judgement {
 /// Judges the comparisons and sets the overall verdict. It fails if a gating metric fails;
 /// otherwise it is inconclusive if one is inconclusive, or if no metric gates. It is never invalid.
 /// Existing reasons are kept, after those of the verdict.
-void conclude(Judgement& judgement, bool strict);
+void conclude(Judgement& judgement, bool strict, double level = kFalseDiscoveryRate);
 
 /// One history of one metric, oldest first.
 struct History {

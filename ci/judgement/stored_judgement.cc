@@ -120,7 +120,7 @@ class Sorter {
   }
 
   /// Adds the metric kFailedRuns, judged, if a run failed.
-  void add_failed_runs(Judgement& judgement) const {
+  void add_failed_runs(Judgement& judgement, double level = kFalseDiscoveryRate) const {
     if (a_.failed + b_.failed == 0 || a_.runs == 0 || b_.runs == 0) return;
     Comparison c;
     c.metric.name = kFailedRuns;
@@ -137,7 +137,7 @@ class Sorter {
         kFailedRuns, b_.failed, b_.runs, a_.failed, a_.runs);
     if (*c.b <= *c.a) {
       c.verdict = Verdict::kPass;
-    } else if (chance <= kFalseDiscoveryRate) {
+    } else if (chance <= level) {
       c.verdict = Verdict::kFail;
       c.reason = counts;
     } else {
@@ -163,11 +163,13 @@ class Sorter {
   Side b_;
 };
 
-/// A subject that fails too often fails the judgement, however few runs are left to compare.
-void fail_for_failed_runs(Judgement& judgement) {
+/// A subject that fails too often, or that fails at its work in every run, fails the judgement,
+/// however few runs are left to compare.
+void fail_for_failures(Judgement& judgement) {
   if (judgement.verdict == Verdict::kFail || judgement.exit_code == kExitOtherHost) return;
   for (const Comparison& c : judgement.metrics) {
-    if (c.metric.name != kFailedRuns || c.verdict != Verdict::kFail) continue;
+    const bool counts = c.metric.name == kFailedRuns || (c.apart && c.metric.gating);
+    if (!counts || c.verdict != Verdict::kFail) continue;
     judgement.verdict = Verdict::kFail;
     judgement.exit_code = kExitFail;
     std::erase(judgement.reasons, c.reason);
@@ -179,7 +181,7 @@ void fail_for_failed_runs(Judgement& judgement) {
 /// both sides.
 void add_metrics(Judgement& judgement, const std::vector<const MeasuredRun*>& a,
                  const std::vector<const MeasuredRun*>& b, Layout layout, bool scheduler_gates,
-                 std::span<const RunMetric> metrics) {
+                 std::span<const RunMetric> metrics, double level = kFalseDiscoveryRate) {
   for (const RunMetric& m : metrics) {
     std::vector<double> values_a, values_b;
     bool seen = false;
@@ -203,7 +205,7 @@ void add_metrics(Judgement& judgement, const std::vector<const MeasuredRun*>& a,
     if (!seen) continue;
     Metric metric = m.metric;
     if (m.from_scheduler && !scheduler_gates) metric.gating = false;
-    judgement.metrics.push_back(measure(metric, values_a, values_b, layout, judgement.seed));
+    judgement.metrics.push_back(measure(metric, values_a, values_b, layout, judgement.seed, level));
   }
 }
 
@@ -287,7 +289,7 @@ Judgement compare_runs(const std::vector<MeasuredRun>& a, const std::vector<Meas
   }
   say_sessions(all, judgement);
   if (of_several_hosts(all)) make_invalid(judgement, kExitOtherHost, kOtherHost);
-  fail_for_failed_runs(judgement);
+  fail_for_failures(judgement);
   return judgement;
 }
 
@@ -305,7 +307,7 @@ Judgement judge_sides(const std::vector<MeasuredRun>& a, const std::vector<Measu
 }
 
 Judgement judge_pairs(const std::vector<RunPair>& pairs, uint64_t seed, bool strict,
-                      std::span<const RunMetric> metrics) {
+                      std::span<const RunMetric> metrics, double level) {
   Judgement judgement = started("ab", seed);
   judgement.paired = true;
   Sorter sorter;
@@ -318,12 +320,12 @@ Judgement judge_pairs(const std::vector<RunPair>& pairs, uint64_t seed, bool str
   all.insert(all.end(), b.begin(), b.end());
   say_other_conditions(all, judgement);
   const bool scheduler_gates = same_rungs(all, judgement);
-  add_metrics(judgement, a, b, Layout::kPaired, scheduler_gates, metrics);
-  sorter.add_failed_runs(judgement);
+  add_metrics(judgement, a, b, Layout::kPaired, scheduler_gates, metrics, level);
+  sorter.add_failed_runs(judgement, level);
   add_distributions(judgement, a, b);
   add_causes(judgement, a, b, Layout::kPaired);
   name_sides(judgement, a, b);
-  conclude(judgement, strict);
+  conclude(judgement, strict, level);
   judgement.pairs = count_pairs(judgement, a.size());
   if (of_several_hosts(all)) {
     make_invalid(judgement, kExitOtherHost, kOtherHost);
@@ -347,7 +349,7 @@ Judgement judge_pairs(const std::vector<RunPair>& pairs, uint64_t seed, bool str
                           count.judged, kMostPairs));
   }
   say_sessions(all, judgement);
-  fail_for_failed_runs(judgement);
+  fail_for_failures(judgement);
   return judgement;
 }
 

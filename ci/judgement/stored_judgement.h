@@ -33,8 +33,10 @@ Judgement judge_sides(const std::vector<MeasuredRun>& a, const std::vector<Measu
 
 /// `topspin gate A B`: judges interleaved pairs. Invalid, with exit code 3, if there are too few
 /// pairs of runs that may be judged, and with exit code 4 if the hosts differ. Says how many more
-/// pairs would be enough for a decision.
+/// pairs would be enough for a decision. With too few pairs it fails only for failed runs and
+/// failed work.
 Judgement judge_pairs(const std::vector<RunPair>& pairs, uint64_t seed, bool strict,
-                      std::span<const RunMetric> metrics = run_metrics());
+                      std::span<const RunMetric> metrics = run_metrics(),
+                      double level = kFalseDiscoveryRate);
 
 }  // namespace topspin

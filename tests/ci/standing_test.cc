@@ -245,6 +245,44 @@ TEST(Sides, ARunIsNotComparedWithItself) {
   EXPECT_THAT(check_sides({x, y}, {y}).error().message, HasSubstr("run y is on both sides"));
 }
 
+/// Pairs in which the candidate drops every second request, and the baseline that share of them.
+TwoSides dropping(int pairs, double share_of_baseline) {
+  TwoSides sides;
+  for (int i = 0; i < pairs; ++i) {
+    for (const bool is_b : {false, true}) {
+      MeasuredRun run = quiet_run((is_b ? "b" : "a") + std::to_string(i), 2 * i + (is_b ? 1 : 0));
+      LoadResult load;
+      load.total.accounts.scheduled = load.total.accounts.sent = 2000;
+      load.total.accounts.lost = static_cast<uint64_t>(2000 * (is_b ? 0.5 : share_of_baseline));
+      load.total.accounts.replied = 2000 - load.total.accounts.lost;
+      run.totals.set_load(load);
+      (is_b ? sides.b : sides.a).push_back(std::move(run));
+    }
+  }
+  return sides;
+}
+
+TEST(Sides, SixPairsAreEnoughForWorkThatFailsInEveryRun) {
+  const auto judged = [](const TwoSides& sides) {
+    return judge_pairs(*pair_runs(sides.a, sides.b), 1, false);
+  };
+  for (const double baseline : {0.0, 0.4}) {
+    const Judgement six = judged(dropping(6, baseline));
+    EXPECT_EQ(six.exit_code, 1) << baseline;
+    EXPECT_THAT(six.reasons.at(0), HasSubstr("failed_share")) << baseline;
+    EXPECT_EQ(judged(dropping(5, baseline)).verdict, Verdict::kInconclusive) << baseline;
+  }
+  TwoSides one_is_good = dropping(6, 0);
+  one_is_good.b[3].totals.load->accounts.lost = 0;
+  one_is_good.b[3].totals.load->accounts.replied = 2000;
+  EXPECT_EQ(judged(one_is_good).verdict, Verdict::kInconclusive);
+  const TwoSides same = dropping(6, 0.4995);  // within the margin
+  EXPECT_EQ(judged(same).verdict, Verdict::kInconclusive);
+  TwoSides one_is_left_out = dropping(7, 0);
+  one_is_left_out.a[2].run.end.doubts = {"the clock was set back"};
+  EXPECT_EQ(judged(one_is_left_out).exit_code, 1) << "six are left";
+}
+
 /// A server that drops every second request answers the rest faster, and is not better for it.
 TEST(Sides, LessWorkFailsWhateverTheLatencyAndTheSplit) {
   TwoSides sides;
