@@ -26,6 +26,7 @@ namespace topspin {
 namespace {
 
 constexpr int64_t kPatienceNs = 2 * kNanosPerSecond;       // for all queries together
+constexpr int64_t kLongPatienceNs = 60 * kNanosPerSecond;  // for walks through a long history
 constexpr int64_t kShortPatienceNs = kNanosPerSecond / 2;  // for queries that read no files
 constexpr size_t kMostBytes = 64 << 10;
 constexpr size_t kMostIndexBytes = 64 << 20;  // half a million files
@@ -281,26 +282,54 @@ void forget_git_environment() {
   }
 }
 
+std::optional<UserIdentity> git_user(const std::string& directory,
+                                     const std::optional<UserIdentity>& user) {
+  if (geteuid() != 0) return std::nullopt;
+  return user ? user : owner_of(directory);
+}
+
+namespace {
+
+std::optional<std::string> ask_git(const std::string& directory,
+                                   const std::optional<UserIdentity>& user, int64_t patience_ns,
+                                   const std::vector<std::string>& words) {
+  std::vector<std::string> command = git_without_programs();
+  command.insert(command.end(), words.begin(), words.end());
+  return output_of(command, directory, git_user(directory, user), monotonic_now_ns() + patience_ns);
+}
+
+/// The first line, if it is the id of a commit.
+std::optional<std::string> commit_in(const std::optional<std::string>& answer) {
+  if (!answer) return std::nullopt;
+  std::string line = answer->substr(0, answer->find('\n'));
+  return is_commit(line) ? std::optional(std::move(line)) : std::nullopt;
+}
+
+}  // namespace
+
+std::optional<std::string> find_commit(const std::string& directory, const std::string& name,
+                                       const std::optional<UserIdentity>& user) {
+  if (name.starts_with("-")) return std::nullopt;
+  return commit_in(ask_git(directory, user, kPatienceNs,
+                           {"rev-parse", "--verify", "--quiet", name + "^{commit}"}));
+}
+
+std::optional<std::string> find_merge_base(const std::string& directory, const std::string& a,
+                                           const std::string& b,
+                                           const std::optional<UserIdentity>& user) {
+  return commit_in(ask_git(directory, user, kLongPatienceNs, {"merge-base", "--", a, b}));
+}
+
 std::string why_no_commit(const std::string& directory, const std::string& commit,
                           const std::optional<UserIdentity>& user) {
-  std::optional<UserIdentity> as = geteuid() == 0 ? user : std::nullopt;
-  if (geteuid() == 0 && !as) as = owner_of(directory);
-  const int64_t until_ns = monotonic_now_ns() + kPatienceNs;
-  const auto ask = [&](const std::vector<std::string>& words) {
-    std::vector<std::string> command = git_without_programs();
-    command.insert(command.end(), words.begin(), words.end());
-    return output_of(command, directory, as, until_ns);
-  };
-  const auto found = ask({"rev-parse", "--verify", "--quiet", commit + "^{commit}"});
-  if (found && is_commit(found->substr(0, found->find('\n')))) return {};
-  if (ask({"rev-parse", "--git-dir"})) return "git knows no such commit, branch or tag";
+  if (find_commit(directory, commit, user)) return {};
+  if (ask_git(directory, user, kPatienceNs, {"rev-parse", "--git-dir"}))
+    return "git knows no such commit, branch or tag";
   return "the plan is not in a git repository, or git is not installed";
 }
 
 SourceInfo read_source_info(const std::string& directory, const std::optional<UserIdentity>& user) {
-  std::optional<UserIdentity> as = geteuid() == 0 ? user : std::nullopt;
-  if (geteuid() == 0 && !as) as = owner_of(directory);
-  TreeCheck check(directory, as, monotonic_now_ns() + kPatienceNs, 0);
+  TreeCheck check(directory, git_user(directory, user), monotonic_now_ns() + kPatienceNs, 0);
   SourceInfo source;
   if (check.exists() && !check.read(source)) check.read_place(source);
   return source;

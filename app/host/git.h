@@ -50,6 +50,22 @@ class SourceQuestion {
   pid_t process_ = -1;
 };
 
+/// The user as whom git runs on a directory: `user` if we are root, and for root without one the
+/// owner of the directory. Nobody else's configuration may run programs as root, so git would
+/// refuse. nullopt: as ourselves.
+std::optional<UserIdentity> git_user(const std::string& directory,
+                                     const std::optional<UserIdentity>& user);
+
+/// The id of the commit that `name` names in the repository that holds `directory`; nullopt if
+/// there is none.
+std::optional<std::string> find_commit(const std::string& directory, const std::string& name,
+                                       const std::optional<UserIdentity>& user = std::nullopt);
+
+/// The newest commit that both have in their history; nullopt if git knows none.
+std::optional<std::string> find_merge_base(const std::string& directory, const std::string& a,
+                                           const std::string& b,
+                                           const std::optional<UserIdentity>& user = std::nullopt);
+
 /// Returns why `commit` (or a branch, or a tag) cannot be checked out of the repository that holds
 /// `directory`, or an empty text if it can. Runs git as read_source_info() does.
 std::string why_no_commit(const std::string& directory, const std::string& commit,

@@ -90,14 +90,15 @@ Result<std::string> WorkTrees::check_out(const std::string& repository, const st
     if (error || mkdtemp(pattern.data()) == nullptr)
       return os_error("cannot create a directory for work trees");
     root_ = pattern;
-    if (user_ && chown(root_.c_str(), user_->uid, user_->gid) != 0)
+    git_user_ = git_user(repository, user_);
+    if (git_user_ && chown(root_.c_str(), git_user_->uid, git_user_->gid) != 0)
       return os_error("cannot give the directory for work trees to its user");
   }
   const std::string path = fmt::format("{}/{}", root_, trees_.size());
   // A hook of the repository would run with our rights.
   std::vector<std::string> add = git_without_programs();
   add.insert(add.end(), {"-C", repository, "worktree", "add", "--quiet", "--detach", path, commit});
-  TOPSPIN_TRY(run_to_end(add, repository, user_, interrupted_));
+  TOPSPIN_TRY(run_to_end(add, repository, git_user_, interrupted_));
   trees_.push_back({repository, path});
   return path;
 }
@@ -109,7 +110,7 @@ WorkTrees::~WorkTrees() {
     std::vector<std::string> remove = git_without_programs();
     remove.insert(remove.end(),
                   {"-C", tree.repository, "worktree", "remove", "--force", tree.path});
-    (void)run_to_end(remove, tree.repository, user_, never).ok();
+    (void)run_to_end(remove, tree.repository, git_user_, never).ok();
   }
   std::error_code ignored;
   if (!root_.empty()) std::filesystem::remove_all(root_, ignored);

@@ -41,6 +41,7 @@ class WorkTrees {
   };
 
   std::optional<UserIdentity> user_;
+  std::optional<UserIdentity> git_user_;  // with all repositories of a plan
   std::function<int()> interrupted_;
   std::string root_;  // holds them all
   std::vector<Tree> trees_;
