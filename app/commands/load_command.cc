@@ -34,12 +34,12 @@ namespace topspin {
 namespace {
 
 std::atomic<bool> stop_requested{false};
-std::atomic<int> stop_signal{0};
+std::atomic<int> signal_received{0};
 static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_always_lock_free);
 
 /// The first signal ends the load properly; a second one ends the program at once.
 void on_signal(int number) {
-  if (stop_signal.exchange(number) != 0) _exit(128 + number);
+  if (signal_received.exchange(number) != 0) _exit(128 + number);
   stop_requested.store(true);
 }
 
@@ -185,7 +185,7 @@ int run(const LoadArguments& arguments, const WorkloadType& type) {
     if (const Status stored = store_result(arguments, *options, *result); !stored.ok())
       return fail(stored.error());
   }
-  if (const int number = stop_signal.load(); number != 0) return 128 + number;
+  if (const int number = signal_received.load(); number != 0) return 128 + number;
   if (!result->valid()) {
     if (arguments.format == "json")  // other formats begin with the reasons
       for (const std::string& reason : result->invalid_reasons) say("invalid load: " + reason);

@@ -86,6 +86,18 @@ Result<Plan> parse_plan(std::string_view text, const std::string& file);
 /// The names of the stages that the plan's runs will have.
 std::vector<std::string> stage_names(const Plan& plan);
 
+/// The times that a plan may leave open, with their defaults.
+struct PlanTimes {
+  int64_t interval_ns = 0;
+  int64_t window_ns = 0;
+  int64_t before_ns = 0;
+  int64_t after_ns = 0;
+};
+PlanTimes times_of(const Plan& plan);
+
+/// About how long a run will take. A subject is assumed to start and end within a second each.
+int64_t expected_run_ns(const Plan& plan);
+
 /// kUsage if a rule names a stage that the runs will not have, unless the plan is lenient.
 Status check_rules(const Plan& plan, const std::string& file);
 

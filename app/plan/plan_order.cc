@@ -1,11 +1,13 @@
-// What follows from a plan: the stages of its runs, whether its rules fit them, and the order of
-// the runs.
+// What follows from a plan: the stages of its runs and how long they take, whether its rules fit
+// them, and the order of the runs.
 #include <algorithm>
 #include <random>
 
 #include <fmt/format.h>
 
+#include "app/options/observe_options.h"
 #include "app/plan/plan.h"
+#include "core/base/clock.h"
 #include "core/base/text.h"
 #include "load/workloads/workload_type.h"
 
@@ -23,6 +25,33 @@ std::vector<std::string> stage_names(const Plan& plan) {
   }
   names.emplace_back("after");
   return names;
+}
+
+PlanTimes times_of(const Plan& plan) {
+  PlanTimes times;
+  times.interval_ns = parse_duration(plan.interval).value_or(kNanosPerSecond);
+  const int64_t load_period_ns = plan.load ? plan.load->period_ns : kNanosPerSecond;
+  times.window_ns =
+      parse_duration(plan.window)
+          .value_or(default_window_ns(parse_duration(plan.period).value_or(load_period_ns)));
+  // "before" needs a whole tick at rest, after the warm-up's flows have become silent. "after"
+  // needs a tick at which every flow has been silent for the window.
+  const bool warms_up = plan.load && plan.warm_up_ns > 0;
+  times.before_ns =
+      plan.before_ns.value_or(2 * times.interval_ns + (warms_up ? times.window_ns : 0));
+  times.after_ns = plan.after_ns.value_or(2 * times.interval_ns + times.window_ns);
+  return times;
+}
+
+int64_t expected_run_ns(const Plan& plan) {
+  const PlanTimes times = times_of(plan);
+  int64_t load_ns = plan.duration_ns.value_or(0);
+  if (plan.load) {
+    load_ns = plan.load->stages.empty() ? plan.load->duration_ns : 0;
+    for (const LoadStage& stage : plan.load->stages) load_ns += stage.duration_ns;
+    load_ns += plan.warm_up_ns;
+  }
+  return times.before_ns + load_ns + times.after_ns + plan.pause_ns + 2 * kNanosPerSecond;
 }
 
 Status check_rules(const Plan& plan, const std::string& file) {

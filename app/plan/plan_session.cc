@@ -36,7 +36,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kDefaultIntervalNs = kNanosPerSecond;
 constexpr int64_t kFamilyGraceNs = kNanosPerSecond;
 constexpr int64_t kPortPatienceNs = 2 * kNanosPerSecond;
 
@@ -54,6 +53,7 @@ class PlanSession {
       : plan_(plan),
         options_(options),
         say_progress_(say_progress),
+        times_(times_of(plan)),
         user_(invoking_user()),
         trees_(user_, [this] { return interrupted(); }) {}
 
@@ -75,18 +75,10 @@ class PlanSession {
   /// `recorder`.
   void handle_signals(int timeout_ms, pid_t recorder);
 
-  int64_t interval_ns() const {
-    return parse_duration(plan_.interval).value_or(kDefaultIntervalNs);
-  }
-  int64_t load_period_ns() const { return plan_.load ? plan_.load->period_ns : kNanosPerSecond; }
-  int64_t window_ns() const {
-    return parse_duration(plan_.window)
-        .value_or(default_window_ns(parse_duration(plan_.period).value_or(load_period_ns())));
-  }
-
   const Plan& plan_;
   const SessionOptions& options_;
   const std::function<void(const std::string&)>& say_progress_;
+  PlanTimes times_;
   std::optional<UserIdentity> user_;
   UniqueFd signal_fd_;
   int stop_signal_ = 0;
@@ -194,12 +186,8 @@ ExperimentSettings PlanSession::settings_of(const PreparedSubject& prepared) con
     warm_up.duration_ns = plan_.warm_up_ns;
     settings.warm_up = std::move(warm_up);
   }
-  // "before" needs a whole tick at rest, after the warm-up's flows have become silent. "after"
-  // needs a tick at which every flow has been silent for the window.
-  const int64_t two_ticks_ns = 2 * interval_ns();
-  settings.before_ns =
-      plan_.before_ns.value_or(two_ticks_ns + (settings.warm_up ? window_ns() : 0));
-  settings.after_ns = plan_.after_ns.value_or(two_ticks_ns + window_ns());
+  settings.before_ns = times_.before_ns;
+  settings.after_ns = times_.after_ns;
   if (!prepared.subject.output.empty())
     settings.output = (fs::path(plan_directory_) / prepared.subject.output).string();
   return settings;
@@ -224,8 +212,8 @@ RecordOptions PlanSession::record_options_of(const PreparedSubject& prepared,
   options.observe.period = plan_.period;
   if (plan_.period.empty() && periodic)
     options.observe.period = fmt::format("{}ns", plan_.load->period_ns);
-  options.observe.window = fmt::format("{}ns", window_ns());
-  options.observe.interval = fmt::format("{}ns", interval_ns());
+  options.observe.window = fmt::format("{}ns", times_.window_ns);
+  options.observe.interval = fmt::format("{}ns", times_.interval_ns);
   if (!plan_.reply_timeout.empty()) options.observe.reply_timeout = plan_.reply_timeout;
   options.observe.db = options_.database;
   options.observe.labels = options_.labels;
@@ -340,13 +328,17 @@ Result<SessionResult> PlanSession::run() {
   for (size_t i = 0; i < order.size(); ++i) {
     if (i > 0) pause();
     if (interrupted() > 0) break;
-    say_progress_(fmt::format("run {} of {}: {}, repeat {}", i + 1, order.size(),
-                              subjects_[order[i].subject].subject.name, order[i].repeat));
+    if (!options_.enough) {
+      say_progress_(fmt::format("run {} of {}: {}, repeat {}", i + 1, order.size(),
+                                subjects_[order[i].subject].subject.name, order[i].repeat));
+    }
     auto run = run_one(order[i], i + 1);
     // If it was interrupted before anything was stored, there is no such run.
     if (!run.ok() && stop_signal_ == 0) return std::move(run).error();
     if (run.ok()) result_.runs.push_back(std::move(run).value());
     if (stop_signal_ != 0) break;
+    const bool repeat_ends = i + 1 == order.size() || order[i + 1].repeat != order[i].repeat;
+    if (repeat_ends && options_.enough && options_.enough(result_)) break;
   }
   result_.stop_signal = stop_signal_;
   return std::move(result_);

@@ -20,6 +20,8 @@
 
 namespace topspin {
 
+struct SessionResult;
+
 struct SessionOptions {
   std::string plan_file;
   std::string plan_text;
@@ -27,6 +29,9 @@ struct SessionOptions {
   uint64_t seed = 0;
   std::vector<std::string> labels;  // KEY=VALUE
   bool ticks = false;               // print one line per tick
+  // Called after each repeat, with all runs so far. If it returns true, the session ends. It says
+  // how far the session is, so the session does not.
+  std::function<bool(const SessionResult&)> enough = {};
 };
 
 /// A finished run, as it is in the store.
