@@ -96,6 +96,10 @@ std::string judgement_junit(const Judgement& judgement);
 /// A judgement as GitHub workflow commands: ::error, ::warning and ::notice, one per line.
 std::string judgement_github(const Judgement& judgement);
 
+/// One workflow command: `kind` is error, warning or notice. Title and message may be hostile.
+std::string github_annotation(std::string_view kind, std::string_view title,
+                              std::string_view message);
+
 /// Makes text safe for XML 1.0 and for Prometheus. Bytes that are not UTF-8, control, bidirectional
 /// and invisible characters, and non-characters become U+FFFD. Newline, tab and carriage return
 /// stay.

@@ -30,20 +30,22 @@ std::string escaped(std::string_view text, bool in_title) {
   return out;
 }
 
-std::string command(std::string_view kind, std::string_view title, std::string_view message) {
+}  // namespace
+
+std::string github_annotation(std::string_view kind, std::string_view title,
+                              std::string_view message) {
   return fmt::format("::{} title={}::{}\n", kind, escaped(title, true), escaped(message, false));
 }
-
-}  // namespace
 
 std::string judgement_github(const Judgement& judgement) {
   std::string out;
   const std::string first = judgement.reasons.empty() ? "" : judgement.reasons.front();
   switch (judgement.verdict) {
-    case Verdict::kInvalid: return command("error", "topspin gate: invalid", first);
+    case Verdict::kInvalid: return github_annotation("error", "topspin gate: invalid", first);
     case Verdict::kPass:
-      return command("notice", "topspin gate: pass",
-                     first.empty() ? "no gating metric got worse by more than its margin" : first);
+      return github_annotation(
+          "notice", "topspin gate: pass",
+          first.empty() ? "no gating metric got worse by more than its margin" : first);
     case Verdict::kFail:
     case Verdict::kInconclusive: break;
   }
@@ -51,20 +53,21 @@ std::string judgement_github(const Judgement& judgement) {
     if (!c.metric.gating) continue;
     const Verdict verdict = settled_verdict(judgement, c);
     if (verdict == Verdict::kFail)
-      out += command("error", fmt::format("topspin gate: {}", c.metric.name), c.reason);
+      out += github_annotation("error", fmt::format("topspin gate: {}", c.metric.name), c.reason);
     if (verdict == Verdict::kInconclusive && c.verdict == verdict)
-      out += command("warning", fmt::format("topspin gate: {}", c.metric.name), c.reason);
+      out += github_annotation("warning", fmt::format("topspin gate: {}", c.metric.name), c.reason);
   }
   for (const SloOutcome& o : judgement.slos) {
     if (o.broken > 0)
-      out += command("error", "topspin gate: SLO broken",
-                     fmt::format("{} ({} in run {})", o.rule, o.explanation, o.run_id));
+      out += github_annotation("error", "topspin gate: SLO broken",
+                               fmt::format("{} ({} in run {})", o.rule, o.explanation, o.run_id));
   }
   // A verdict without a metric (too few pairs) still has a reason.
   if (out.empty()) {
     const bool fails = judgement.verdict == Verdict::kFail;
-    out = command(fails ? "error" : "warning",
-                  fmt::format("topspin gate: {}", verdict_name(judgement.verdict)), first);
+    out =
+        github_annotation(fails ? "error" : "warning",
+                          fmt::format("topspin gate: {}", verdict_name(judgement.verdict)), first);
   }
   return out;
 }

@@ -193,8 +193,11 @@ RulesOfRun readable(const RulesOfRun& rules_of) {
   };
 }
 
-Result<ReportPage> read_comparison(RunStore& store, const std::vector<StoredRun>& a,
-                                   const std::vector<StoredRun>& b, const RulesOfRun& rules_of) {
+}  // namespace
+
+Result<ReportPage> read_comparison_page(RunStore& store, const std::vector<StoredRun>& a,
+                                        const std::vector<StoredRun>& b,
+                                        const RulesOfRun& rules_of) {
   ReportPage page;
   TOPSPIN_TRY(check_sides(a, b));
   TOPSPIN_ASSIGN(auto measured_a, measure_runs(store, a));
@@ -212,6 +215,8 @@ Result<ReportPage> read_comparison(RunStore& store, const std::vector<StoredRun>
   TOPSPIN_ASSIGN(page.flames, read_flames(store, sides));
   return page;
 }
+
+namespace {
 
 Result<ReportPage> read_history(RunStore& store, std::vector<StoredRun> runs,
                                 const RulesOfRun& rules_of) {
@@ -250,7 +255,7 @@ Result<ReportPage> read_report_page(RunStore& store, const std::vector<std::stri
     CHECK(!runs.empty());
     selected.push_back(std::move(runs));
   }
-  if (selected.size() == 2) return read_comparison(store, selected[0], selected[1], rules_of);
+  if (selected.size() == 2) return read_comparison_page(store, selected[0], selected[1], rules_of);
   if (selected.size() == 1 && selected[0].size() == 1) {
     ReportPage page;
     TOPSPIN_ASSIGN(RunPage run, read_run_page(store, selected[0].front(), rules_of));

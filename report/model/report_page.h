@@ -106,4 +106,9 @@ struct ReportPage {
 Result<ReportPage> read_report_page(RunStore& store, const std::vector<std::string>& selectors,
                                     const RulesOfRun& rules_of = {});
 
+/// The page of A against B, for runs that were chosen already.
+Result<ReportPage> read_comparison_page(RunStore& store, const std::vector<StoredRun>& a,
+                                        const std::vector<StoredRun>& b,
+                                        const RulesOfRun& rules_of = {});
+
 }  // namespace topspin

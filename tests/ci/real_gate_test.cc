@@ -185,11 +185,33 @@ TEST_F(RealCosts, NameTheFunctionThatTookLongerAndNothingInRunsOfTheSame) {
   EXPECT_LE(alarms, splits / 10) << "of " << splits << ": " << found;
 }
 
-TEST_F(ActedJob, ASlowCommitNeverPasses) {
+/// A pull request on each toy (ci/toys), with each kind of change. A busy machine may leave a
+/// verdict open, but never makes it wrong.
+class Toys : public ActedJob,
+             public testing::WithParamInterface<std::tuple<const char*, const char*>> {
+ protected:
+  static std::string toy() { return std::get<0>(GetParam()); }
+  static std::string commit() { return std::get<1>(GetParam()); }
+};
+
+TEST_P(Toys, HaveTheRightVerdict) {
   TOPSPIN_ONLY_EVERY_NIGHT();
-  act({}, "10");
+  const std::string tool = toy() == "c" ? "cc" : toy() == "python" ? "python3" : toy();
+  if (!has_program(tool)) TOPSPIN_SKIP(tool + " is not installed");
+  act({}, {.toy = toy(), .commit = commit()});
   TOPSPIN_SKIP_IF_NOT_JUDGED(json_);
+  RecordProperty("runs", static_cast<int>(runs()));
+  EXPECT_NE(json_["verdict"], commit() == "harmless" ? "fail" : "pass") << json_.dump(2);
+  if (commit() == "broken") EXPECT_EQ(json_["verdict"], "fail") << json_.dump(2);
 }
+
+INSTANTIATE_TEST_SUITE_P(All, Toys,
+                         testing::Combine(testing::Values("python", "c", "go", "node"),
+                                          testing::Values("slow", "broken", "harmless")),
+                         [](const auto& tested) {
+                           return std::string(std::get<0>(tested.param)) + "_" +
+                                  std::get<1>(tested.param);
+                         });
 
 }  // namespace
 }  // namespace topspin::test

@@ -126,14 +126,27 @@ Result<Judgement> compare_stored(const GateOptions& o) {
   return compare_runs(sides.a, sides.b, o.seed, o.strict, records.metrics);
 }
 
-Result<Judgement> judge_stored_pairs(const GateOptions& o) {
+Result<StoredPairs> read_stored_pairs(const GateOptions& o) {
   TOPSPIN_ASSIGN(Records records, open_records(o));
   TOPSPIN_ASSIGN(MeasuredSides sides, measure_sides(o, records));
-  TOPSPIN_ASSIGN(auto slos, judge_candidates(*records.store, sides.b, rules_of_runs(o.config)));
-  TOPSPIN_ASSIGN(const auto pairs, pair_runs(std::move(sides.a), std::move(sides.b)));
-  Judgement judgement = judge_pairs(pairs, o.seed, o.strict, records.metrics);
-  apply_slos(judgement, std::move(slos), o.strict);
+  StoredPairs stored;
+  TOPSPIN_ASSIGN(stored.slos, judge_candidates(*records.store, sides.b, rules_of_runs(o.config)));
+  TOPSPIN_ASSIGN(stored.pairs, pair_runs(std::move(sides.a), std::move(sides.b)));
+  stored.metrics = std::move(records.metrics);
+  return stored;
+}
+
+Judgement judge(const StoredPairs& stored, const GateOptions& o, double level, bool failures_only) {
+  std::vector<RunMetric> metrics = stored.metrics;
+  if (failures_only) std::erase_if(metrics, [](const RunMetric& m) { return !m.metric.absolute; });
+  Judgement judgement = judge_pairs(stored.pairs, o.seed, o.strict, metrics, level);
+  apply_slos(judgement, stored.slos, o.strict);
   return judgement;
+}
+
+Result<Judgement> judge_stored_pairs(const GateOptions& o) {
+  TOPSPIN_ASSIGN(const StoredPairs stored, read_stored_pairs(o));
+  return judge(stored, o);
 }
 
 Result<Judgement> judge_stored_history(const GateOptions& o) {
