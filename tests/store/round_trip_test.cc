@@ -527,6 +527,33 @@ TEST(Writer, LateMessagesAreKeptTheLatestOfATickAndOneAFlow) {
   EXPECT_EQ(late.back().time_ns, 2300);
 }
 
+/// A tick of a busy host takes several intervals, each with a row of the flow.
+TEST(Writer, OfSeveralLateMessagesOfAFlowInATickTheLatestIsKept) {
+  const TemporaryDirectory directory;
+  const RunInfo run = make_run();
+  auto writer = create(directory.file(), run);
+  Sample sample = make_tick(1, 2);
+  for (FlowRow& flow : sample.changed_flows) {
+    flow.period_ns = 1'000'000'000;
+    flow.lateness_last_ns = 300'000'000;
+    flow.packets = {1, 1};
+  }
+  FlowRow again = sample.changed_flows[0];
+  again.packets = {2, 2};
+  again.lateness_last_ns = 400'000'000;
+  sample.changed_flows.push_back(again);
+  again.packets = {3, 3};
+  again.lateness_last_ns = 200'000'000;
+  sample.changed_flows.push_back(again);
+  EXPECT_OK(writer->append(sample));
+  EXPECT_OK(writer->finish({}));
+  const auto store = open(directory.file());
+  std::vector<int64_t> late;
+  EXPECT_OK(store->for_each_late_message(
+      run.id, [&](const LateMessage& m) { late.push_back(m.lateness_ns); }));
+  EXPECT_THAT(late, testing::UnorderedElementsAre(300'000'000, 400'000'000));
+}
+
 TEST(Writer, RowsBeyondTheLimitsAreCountedInTheTick) {
   const TemporaryDirectory directory;
   const RunInfo run = make_run();
