@@ -137,7 +137,7 @@ int failing_jobs(const std::vector<size_t>& looks, int jobs) {
 }
 
 TEST(Looks, RaiseNoMoreFalseAlarmsThanTheirLevelsAddUpTo) {
-  const int jobs = test::repeats(60, 4000);
+  const int jobs = test::repeats(60, 1000);
   const int failed = failing_jobs({10, 14, 21, 30}, jobs);
   RecordProperty("failed", failed);
   RecordProperty("jobs", jobs);
