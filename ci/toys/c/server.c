@@ -10,16 +10,16 @@ int main(void) {
   memset(&address, 0, sizeof address);
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(@PORT@);
-  if (bind(s, (struct sockaddr *)&address, sizeof address) != 0) return 1;
+  address.sin_port = htons(8899);
+  if (bind(s, (struct sockaddr*)&address, sizeof address) != 0) return 1;
   for (unsigned requests = 1;; ++requests) {
     char data[2048];
     struct sockaddr_in peer;
     socklen_t length = sizeof peer;
-    if (recvfrom(s, data, sizeof data, 0, (struct sockaddr *)&peer, &length) < 0) return 1;
+    if (recvfrom(s, data, sizeof data, 0, (struct sockaddr*)&peer, &length) < 0) return 1;
     for (volatile int i = 0; i < WORK; ++i) {
     }
     if (DROP_EVERY != 0 && requests % (unsigned)DROP_EVERY == 0) continue;
-    sendto(s, "PONG", 4, 0, (struct sockaddr *)&peer, length);
+    sendto(s, "PONG", 4, 0, (struct sockaddr*)&peer, length);
   }
 }

@@ -27,5 +27,5 @@ func answer(w http.ResponseWriter, r *http.Request) {
 
 func main() {
 	http.HandleFunc("/", answer)
-	log.Fatal(http.ListenAndServe("127.0.0.1:@PORT@", nil))
+	log.Fatal(http.ListenAndServe("127.0.0.1:8899", nil))
 }

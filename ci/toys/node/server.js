@@ -10,4 +10,4 @@ http.createServer((request, response) => {
   requests += 1;
   if (DROP_EVERY && requests % DROP_EVERY === 0) request.socket.destroy();
   else response.end(`hello ${sum}\n`);
-}).listen(@PORT@, '127.0.0.1');
+}).listen(8899, '127.0.0.1');

@@ -4,7 +4,7 @@ WORK = 4000
 DROP_EVERY = 0
 
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.bind(("127.0.0.1", @PORT@))
+s.bind(("127.0.0.1", 8899))
 requests = 0
 while True:
     data, peer = s.recvfrom(2048)
