@@ -163,13 +163,17 @@ class Sorter {
   Side b_;
 };
 
-/// A subject that fails too often, or that fails at its work in every run, fails the judgement,
-/// however few runs are left to compare.
+/// Whether it shows that the subject fails too often, or that it fails at its work in every run.
+bool shows_failures(const Comparison& c) {
+  const bool counts = c.metric.name == kFailedRuns || (c.apart && c.metric.gating);
+  return counts && c.verdict == Verdict::kFail;
+}
+
+/// Such failures fail the judgement, however few runs are left to compare.
 void fail_for_failures(Judgement& judgement) {
   if (judgement.verdict == Verdict::kFail || judgement.exit_code == kExitOtherHost) return;
   for (const Comparison& c : judgement.metrics) {
-    const bool counts = c.metric.name == kFailedRuns || (c.apart && c.metric.gating);
-    if (!counts || c.verdict != Verdict::kFail) continue;
+    if (!shows_failures(c)) continue;
     judgement.verdict = Verdict::kFail;
     judgement.exit_code = kExitFail;
     std::erase(judgement.reasons, c.reason);
@@ -329,6 +333,8 @@ Judgement judge_pairs(const std::vector<RunPair>& pairs, uint64_t seed, bool str
   judgement.pairs = count_pairs(judgement, a.size());
   if (of_several_hosts(all)) {
     make_invalid(judgement, kExitOtherHost, kOtherHost);
+  } else if (std::any_of(judgement.metrics.begin(), judgement.metrics.end(), shows_failures)) {
+    // However few pairs are left, they are enough for that.
   } else if (a.size() < kFewestPairs && a.size() < pairs.size()) {
     make_invalid(judgement, kExitNotJudged,
                  fmt::format("{} of {} pairs may be judged; at least {} are needed", a.size(),
