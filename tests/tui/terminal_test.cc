@@ -265,7 +265,7 @@ TEST_F(Terminal, SignalsLeaveTheTerminalAsItWas) {
 TEST_F(Terminal, ACrashLeavesTheTerminalAsItWas) {
   Tmux terminal;
   const std::string before = terminal.settings(), modes_before = terminal.modes();
-  for (const int number : {SIGSEGV, SIGABRT, SIGBUS}) {
+  for (const int number : {SIGSEGV, SIGABRT, SIGBUS, SIGUSR1, SIGALRM, SIGXCPU}) {
     open(terminal);
     const pid_t pid = pid_of(terminal);
     ASSERT_GT(pid, 0);

@@ -34,7 +34,9 @@ namespace topspin {
 namespace {
 
 // What a signal handler needs to restore the terminal. Written before the handlers are installed.
-constexpr std::array<int, 5> kCrashSignals = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+// Crashes, and signals that nobody handles and whose effect is the end of the program.
+constexpr std::array kCrashSignals = {SIGSEGV, SIGBUS,  SIGFPE,  SIGILL,    SIGABRT, SIGTRAP,
+                                      SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU};
 struct CrashState {
   volatile sig_atomic_t armed = 0;
   int fd = -1;
