@@ -1,8 +1,8 @@
-// The first version of libbpf in Debian 12 gives up an object if it may not list the types of kernel
-// modules, which takes cap_sys_admin. It lists them when the kernel itself lacks a type or function
-// that a program only uses if it is there (bpf_rdonly_cast, before Linux 6.2). No program of topspin
-// needs a module's types. With --wrap the linker takes this function instead of libbpf's own: a
-// refusal looks like an empty list. Later versions of libbpf do that themselves.
+// The first version of libbpf in Debian 12 gives up an object if it may not list the types of
+// kernel modules, which takes cap_sys_admin. It lists them when the kernel itself lacks a type or
+// function that a program only uses if it is there (bpf_rdonly_cast, before Linux 6.2). No program
+// of topspin needs a module's types. With --wrap the linker takes this function instead of libbpf's
+// own: a refusal looks like an empty list. Later versions of libbpf do that themselves.
 #include <errno.h>
 #include <linux/types.h>
 
