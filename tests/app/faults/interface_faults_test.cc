@@ -32,8 +32,14 @@ class InterfaceFault : public FaultFixture {
 
   static bool make_interface() {
     return shell(
-        "ip link add tspin0 type veth peer name tspin1 && ip link set tspin1 up && "
-        "ip addr add 10.99.0.1/24 broadcast 10.99.0.255 dev tspin0 && ip link set tspin0 up");
+               "ip link add tspin0 type veth peer name tspin1 && ip link set tspin1 up && "
+               "ip addr add 10.99.0.1/24 broadcast 10.99.0.255 dev tspin0 && "
+               "ip link set tspin0 up") &&
+           is_ready();
+  }
+  /// The kernel notices a carrier at most once a second, and drops what is sent before.
+  static bool is_ready() {
+    return wait_until([] { return shell("ip -o link show tspin0 | grep -q 'state UP'"); });
   }
   /// Broadcasts, which need no answer to find their way.
   static void send(int packets) {
@@ -73,6 +79,7 @@ TEST_F(InterfaceFault, DownAndUpIsAGapAndTheRunIsNotUsable) {
   ASSERT_TRUE(shell("ip link set tspin0 down"));
   ASSERT_TRUE(recording.wait_for("tspin0 went down"));
   ASSERT_TRUE(shell("ip link set tspin0 up"));
+  ASSERT_TRUE(is_ready());
   ASSERT_TRUE(recording.wait_for("tspin0 is back"));
   send(10);
   const Outcome end = recording.finish();
