@@ -139,6 +139,7 @@ TEST_F(InterfaceFault, OfAFullRingCountedAndDroppedPacketsAddUpToThoseSent) {
   ASSERT_TRUE(recording.wait_for("active"));
   recording.send(SIGSTOP);
   send(kPackets);  // nobody reads the ring, and most of this does not fit
+  sleep(2);        // long enough to be told
   recording.send(SIGCONT);
   ASSERT_TRUE(recording.wait_for("topspin was stopped"));
   recording.send(SIGINT);
