@@ -10,6 +10,7 @@
 #include <optional>
 #include <sstream>
 #include <thread>
+#include <vector>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -329,107 +330,91 @@ TEST_P(RefusedToRecording, EndTheProcessAndAreNamed) {
 
 const char* const kShell = "/bin/sh";
 
+/// What neither a command that reads files nor a recording may do, and `more`.
+std::vector<RefusedCall> refused_to_both_and(std::vector<RefusedCall> more) {
+  const std::vector<RefusedCall> both = {
+      RefusedCall{"execve", [] { call(SYS_execve, address(kShell)); }},
+      RefusedCall{"execveat", [] { call(SYS_execveat, -1, address(kShell)); }},
+      RefusedCall{"clone", [] { call(SYS_clone, SIGCHLD); }},
+      RefusedCall{"ptrace", [] { call(SYS_ptrace, 0); }},
+      RefusedCall{"process_vm_writev", [] { call(SYS_process_vm_writev, 1); }},
+      RefusedCall{"connect", [] { call(SYS_connect, 0); }},
+      RefusedCall{"io_uring_setup", [] { call(SYS_io_uring_setup, 1); }},
+      RefusedCall{"userfaultfd", [] { call(SYS_userfaultfd, 0); }},
+      RefusedCall{"keyctl", [] { call(SYS_keyctl, 0); }},
+      RefusedCall{"kexec_load", [] { call(SYS_kexec_load, 0); }},
+      RefusedCall{"init_module", [] { call(SYS_init_module, 0); }},
+      RefusedCall{"mount", [] { call(SYS_mount, address("none"), address("/tmp")); }},
+      RefusedCall{"chroot", [] { call(SYS_chroot, address("/tmp")); }},
+      RefusedCall{"unshare", [] { call(SYS_unshare, 0); }},
+      RefusedCall{"setns", [] { call(SYS_setns, -1, 0); }},
+      RefusedCall{"setuid", [] { call(SYS_setuid, 0); }},
+      RefusedCall{"setresuid", [] { call(SYS_setresuid, 0); }},
+      RefusedCall{"capset", [] { call(SYS_capset, 0); }},
+      RefusedCall{"symlinkat", [] { call(SYS_symlinkat, address("a"), AT_FDCWD); }},
+      RefusedCall{"open_by_handle_at", [] { call(SYS_open_by_handle_at, -1); }},
+      RefusedCall{"ioctl", [] { call(SYS_ioctl, 0, TIOCSTI, address("x")); }},
+      RefusedCall{"seccomp", [] { call(SYS_seccomp, 1); }},
+      RefusedCall{"reboot", [] { call(SYS_reboot, 0); }}};
+  more.insert(more.end(), both.begin(), both.end());
+  return more;
+}
+
 INSTANTIATE_TEST_SUITE_P(
     All, RefusedCalls,
-    testing::Values(
-        RefusedCall{"execve", [] { call(SYS_execve, address(kShell)); }},
-        RefusedCall{"execveat", [] { call(SYS_execveat, -1, address(kShell)); }},
-        RefusedCall{"clone", [] { call(SYS_clone, SIGCHLD); }},
-        RefusedCall{"ptrace", [] { call(SYS_ptrace, 0); }},
-        RefusedCall{"process_vm_readv", [] { call(SYS_process_vm_readv, 1); }},
-        RefusedCall{"process_vm_writev", [] { call(SYS_process_vm_writev, 1); }},
-        RefusedCall{"pidfd_open", [] { call(SYS_pidfd_open, 1); }},
-        RefusedCall{"kill", [] { call(SYS_kill, ::getppid(), SIGUSR1); }},
-        RefusedCall{"tgkill", [] { call(SYS_tgkill, ::getppid(), ::getppid(), SIGUSR1); }},
-        RefusedCall{"fcntl", [] { call(SYS_fcntl, 2, F_SETOWN, 1); }},
-        RefusedCall{"socketpair", [] { call(SYS_socketpair, AF_UNIX, SOCK_STREAM); }},
-        RefusedCall{"connect", [] { call(SYS_connect, 0); }},
-        RefusedCall{"bind", [] { call(SYS_bind, 0); }},
-        RefusedCall{"sendto",
-                    [] {
-                      call(SYS_sendto, 0, 0, 0, 0); /* then with an address */
-                      sockaddr to{};
-                      ::syscall(SYS_sendto, 0, nullptr, 0, 0, &to, sizeof to);
-                    }},
-        RefusedCall{"bpf", [] { call(SYS_bpf, 0); }},
-        RefusedCall{"perf_event_open", [] { call(SYS_perf_event_open, 0); }},
-        RefusedCall{"io_uring_setup", [] { call(SYS_io_uring_setup, 1); }},
-        RefusedCall{"userfaultfd", [] { call(SYS_userfaultfd, 0); }},
-        RefusedCall{"keyctl", [] { call(SYS_keyctl, 0); }},
-        RefusedCall{"add_key", [] { call(SYS_add_key, 0); }},
-        RefusedCall{"kexec_load", [] { call(SYS_kexec_load, 0); }},
-        RefusedCall{"init_module", [] { call(SYS_init_module, 0); }},
-        RefusedCall{"mount", [] { call(SYS_mount, address("none"), address("/tmp")); }},
-        RefusedCall{"umount2", [] { call(SYS_umount2, address("/tmp")); }},
-        RefusedCall{"chroot", [] { call(SYS_chroot, address("/tmp")); }},
-        RefusedCall{"unshare", [] { call(SYS_unshare, 0); }},
-        RefusedCall{"setns", [] { call(SYS_setns, -1, 0); }},
-        RefusedCall{"setuid", [] { call(SYS_setuid, 0); }},
-        RefusedCall{"setgid", [] { call(SYS_setgid, 0); }},
-        RefusedCall{"setresuid", [] { call(SYS_setresuid, 0); }},
-        RefusedCall{"setgroups", [] { call(SYS_setgroups, 0); }},
-        RefusedCall{"capset", [] { call(SYS_capset, 0); }},
-        RefusedCall{"fchmodat", [] { call(SYS_fchmodat, AT_FDCWD, address("/tmp"), 0777); }},
-        RefusedCall{"fchownat", [] { call(SYS_fchownat, AT_FDCWD, address("/tmp"), 0, 0); }},
-        RefusedCall{"linkat", [] { call(SYS_linkat, AT_FDCWD, address("a"), AT_FDCWD); }},
-        RefusedCall{"symlinkat", [] { call(SYS_symlinkat, address("a"), AT_FDCWD); }},
-        RefusedCall{"mkdirat", [] { call(SYS_mkdirat, AT_FDCWD, address("a")); }},
-        RefusedCall{"mknodat", [] { call(SYS_mknodat, AT_FDCWD, address("a")); }},
-        RefusedCall{"renameat2", [] { call(SYS_renameat2, AT_FDCWD, address("a")); }},
-        RefusedCall{"unlinkat", [] { call(SYS_unlinkat, AT_FDCWD, address("a")); }},
-        RefusedCall{"truncate", [] { call(SYS_truncate, address("a")); }},
-        RefusedCall{"utimensat", [] { call(SYS_utimensat, AT_FDCWD, address("a")); }},
-        RefusedCall{"setxattr", [] { call(SYS_setxattr, address("a")); }},
-        RefusedCall{"open_by_handle_at", [] { call(SYS_open_by_handle_at, -1); }},
-        RefusedCall{"openat2", [] { call(SYS_openat2, AT_FDCWD, address("/tmp")); }},
-        RefusedCall{"ioctl", [] { call(SYS_ioctl, 0, TIOCSTI, address("x")); }},
-        RefusedCall{"prctl",
-                    [] {
-                      call(SYS_prctl, 38); /* PR_SET_NO_NEW_PRIVS */
-                    }},
-        RefusedCall{"prlimit64", [] { call(SYS_prlimit64, 1, RLIMIT_NOFILE); }},
-        RefusedCall{"seccomp", [] { call(SYS_seccomp, 1); }},
-        RefusedCall{"personality", [] { call(SYS_personality, 0); }},
-        RefusedCall{"reboot", [] { call(SYS_reboot, 0); }},
-        RefusedCall{"settimeofday", [] { call(SYS_settimeofday, 0); }}),
+    testing::ValuesIn(refused_to_both_and(
+        {RefusedCall{"process_vm_readv", [] { call(SYS_process_vm_readv, 1); }},
+         RefusedCall{"pidfd_open", [] { call(SYS_pidfd_open, 1); }},
+         RefusedCall{"kill", [] { call(SYS_kill, ::getppid(), SIGUSR1); }},
+         RefusedCall{"tgkill", [] { call(SYS_tgkill, ::getppid(), ::getppid(), SIGUSR1); }},
+         RefusedCall{"fcntl", [] { call(SYS_fcntl, 2, F_SETOWN, 1); }},
+         RefusedCall{"socketpair", [] { call(SYS_socketpair, AF_UNIX, SOCK_STREAM); }},
+         RefusedCall{"bind", [] { call(SYS_bind, 0); }},
+         RefusedCall{"sendto",
+                     [] {
+                       call(SYS_sendto, 0, 0, 0, 0); /* then with an address */
+                       sockaddr to{};
+                       ::syscall(SYS_sendto, 0, nullptr, 0, 0, &to, sizeof to);
+                     }},
+         RefusedCall{"bpf", [] { call(SYS_bpf, 0); }},
+         RefusedCall{"perf_event_open", [] { call(SYS_perf_event_open, 0); }},
+         RefusedCall{"add_key", [] { call(SYS_add_key, 0); }},
+         RefusedCall{"umount2", [] { call(SYS_umount2, address("/tmp")); }},
+         RefusedCall{"setgid", [] { call(SYS_setgid, 0); }},
+         RefusedCall{"setgroups", [] { call(SYS_setgroups, 0); }},
+         RefusedCall{"fchmodat", [] { call(SYS_fchmodat, AT_FDCWD, address("/tmp"), 0777); }},
+         RefusedCall{"fchownat", [] { call(SYS_fchownat, AT_FDCWD, address("/tmp"), 0, 0); }},
+         RefusedCall{"linkat", [] { call(SYS_linkat, AT_FDCWD, address("a"), AT_FDCWD); }},
+         RefusedCall{"mkdirat", [] { call(SYS_mkdirat, AT_FDCWD, address("a")); }},
+         RefusedCall{"mknodat", [] { call(SYS_mknodat, AT_FDCWD, address("a")); }},
+         RefusedCall{"renameat2", [] { call(SYS_renameat2, AT_FDCWD, address("a")); }},
+         RefusedCall{"unlinkat", [] { call(SYS_unlinkat, AT_FDCWD, address("a")); }},
+         RefusedCall{"truncate", [] { call(SYS_truncate, address("a")); }},
+         RefusedCall{"utimensat", [] { call(SYS_utimensat, AT_FDCWD, address("a")); }},
+         RefusedCall{"setxattr", [] { call(SYS_setxattr, address("a")); }},
+         RefusedCall{"openat2", [] { call(SYS_openat2, AT_FDCWD, address("/tmp")); }},
+         RefusedCall{"prctl",
+                     [] {
+                       call(SYS_prctl, 38); /* PR_SET_NO_NEW_PRIVS */
+                     }},
+         RefusedCall{"prlimit64", [] { call(SYS_prlimit64, 1, RLIMIT_NOFILE); }},
+         RefusedCall{"personality", [] { call(SYS_personality, 0); }},
+         RefusedCall{"settimeofday", [] { call(SYS_settimeofday, 0); }}})),
     [](const auto& test) { return test.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(
     All, RefusedToRecording,
-    testing::Values(RefusedCall{"execve", [] { call(SYS_execve, address(kShell)); }},
-                    RefusedCall{"execveat", [] { call(SYS_execveat, -1, address(kShell)); }},
-                    RefusedCall{"fork", [] { call(SYS_fork); }},
-                    RefusedCall{"clone", [] { call(SYS_clone, SIGCHLD); }},
-                    RefusedCall{"ptrace", [] { call(SYS_ptrace, 0); }},
-                    RefusedCall{"process_vm_writev", [] { call(SYS_process_vm_writev, 1); }},
-                    RefusedCall{"socket", [] { call(SYS_socket, AF_INET, SOCK_DGRAM); }},
-                    RefusedCall{"connect", [] { call(SYS_connect, 0); }},
-                    RefusedCall{"listen", [] { call(SYS_listen, 0); }},
-                    RefusedCall{"sendmsg", [] { call(SYS_sendmsg, 0); }},
-                    RefusedCall{"bpf",
-                                [] {
-                                  call(SYS_bpf, 1); /* a look into a map */
-                                  call(SYS_bpf, 5); /* BPF_PROG_LOAD */
-                                }},
-                    RefusedCall{"io_uring_setup", [] { call(SYS_io_uring_setup, 1); }},
-                    RefusedCall{"userfaultfd", [] { call(SYS_userfaultfd, 0); }},
-                    RefusedCall{"keyctl", [] { call(SYS_keyctl, 0); }},
-                    RefusedCall{"kexec_load", [] { call(SYS_kexec_load, 0); }},
-                    RefusedCall{"init_module", [] { call(SYS_init_module, 0); }},
-                    RefusedCall{"mount", [] { call(SYS_mount, address("none"), address("/tmp")); }},
-                    RefusedCall{"chroot", [] { call(SYS_chroot, address("/tmp")); }},
-                    RefusedCall{"unshare", [] { call(SYS_unshare, 0); }},
-                    RefusedCall{"setns", [] { call(SYS_setns, -1, 0); }},
-                    RefusedCall{"setuid", [] { call(SYS_setuid, 0); }},
-                    RefusedCall{"setresuid", [] { call(SYS_setresuid, 0); }},
-                    RefusedCall{"capset", [] { call(SYS_capset, 0); }},
-                    RefusedCall{"fchmodat",
-                                [] { call(SYS_fchmodat, AT_FDCWD, address("/tmp"), 0777); }},
-                    RefusedCall{"symlinkat", [] { call(SYS_symlinkat, address("a"), AT_FDCWD); }},
-                    RefusedCall{"open_by_handle_at", [] { call(SYS_open_by_handle_at, -1); }},
-                    RefusedCall{"ioctl", [] { call(SYS_ioctl, 0, TIOCSTI, address("x")); }},
-                    RefusedCall{"seccomp", [] { call(SYS_seccomp, 1); }},
-                    RefusedCall{"reboot", [] { call(SYS_reboot, 0); }}),
+    testing::ValuesIn(refused_to_both_and(
+        {RefusedCall{"fork", [] { call(SYS_fork); }},
+         RefusedCall{"socket", [] { call(SYS_socket, AF_INET, SOCK_DGRAM); }},
+         RefusedCall{"listen", [] { call(SYS_listen, 0); }},
+         RefusedCall{"sendmsg", [] { call(SYS_sendmsg, 0); }},
+         RefusedCall{"bpf",
+                     [] {
+                       call(SYS_bpf, 1); /* a look into a map */
+                       call(SYS_bpf, 5); /* BPF_PROG_LOAD */
+                     }},
+         RefusedCall{"fchmodat", [] { call(SYS_fchmodat, AT_FDCWD, address("/tmp"), 0777); }}})),
     [](const auto& test) { return test.param.name; });
 
 TEST_F(Sandbox, ANameIsNotLookedUpAndTheProcessGoesOn) {
