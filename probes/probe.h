@@ -3,7 +3,7 @@
 //
 // Each probe has a ladder of ways to measure, and uses the best rung that this kernel and these
 // privileges allow. If none works, the reason is recorded; that is never a failure. All probes live
-// on the session's thread.
+// on the session's thread; only ProbeKind::begin may use others, until the probe is open.
 #pragma once
 
 #include <cstdint>

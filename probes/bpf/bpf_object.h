@@ -1,6 +1,6 @@
 // Shared by the users of BPF objects: errors made from libbpf's messages, RAII types for a skeleton
-// and a ring, loading and attaching, and the run time of programs as the kernel counts it. One
-// thread.
+// and a ring, loading and attaching, and the run time of programs as the kernel counts it. Each
+// object on one thread; several threads may load objects at the same time.
 #pragma once
 
 #include <cstdint>
