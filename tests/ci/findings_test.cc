@@ -540,6 +540,15 @@ TEST(Findings, ALockThatTheSlowestRepliesWaitForAndOtherSleeps) {
   for (MadeUpRun* run : {&sleeps, &handed_over, &short_one}) EXPECT_EQ(run->only(), kNothing);
 }
 
+TEST(Findings, ALockIsNotToBlameForATailThatWouldBeAsLongWithoutIt) {
+  MadeUpRun interpreter;
+  slow_replies(interpreter, ReplyPart::kFutex, 2 * kMs, 3 * kMs);
+  EXPECT_EQ(interpreter.only(), kNothing);
+  MadeUpRun lock;
+  slow_replies(lock, ReplyPart::kFutex, 3 * kMs, 2 * kMs);
+  EXPECT_EQ(lock.only(), "lock");
+}
+
 /// Requests lie unread for up to 70 ms while thread 7 sleeps, which it also does while it is idle.
 MadeUpRun with_a_reader_asleep() {
   MadeUpRun run;
