@@ -215,6 +215,13 @@ Result<std::vector<StoredRun>> select_all(const std::vector<StoredRun>& runs,
 
 }  // namespace
 
+Result<std::vector<StoredRun>> list_runs_named(RunStore& store, std::vector<std::string> words,
+                                               std::vector<Error>* damaged) {
+  TOPSPIN_ASSIGN(auto named, store.list_runs(RunFilter{.words = std::move(words)}, damaged));
+  if (!named.empty()) return named;
+  return store.list_runs(damaged);  // for a message that says what there is
+}
+
 Result<std::vector<StoredRun>> select_runs(RunStore& store,
                                            std::span<const std::string> selectors) {
   if (selectors.size() == 1 && selectors.front() == "last") {  // reads no other run
@@ -222,7 +229,8 @@ Result<std::vector<StoredRun>> select_runs(RunStore& store,
     return std::vector<StoredRun>{std::move(last)};
   }
   std::vector<Error> damaged;
-  TOPSPIN_ASSIGN(const auto runs, store.list_runs(&damaged));
+  TOPSPIN_ASSIGN(const auto runs,
+                 list_runs_named(store, {selectors.begin(), selectors.end()}, &damaged));
   auto chosen = select_all(runs, selectors);
   if (chosen.ok() || damaged.empty()) return chosen;
   // The run that was meant may be one of those that cannot be read.

@@ -35,6 +35,10 @@ Result<std::vector<StoredRun>> select_runs(const std::vector<StoredRun>& runs,
 /// runs elsewhere in the database do not matter.
 Result<std::vector<StoredRun>> select_runs(RunStore& store, std::span<const std::string> selectors);
 
+/// At least the runs that `words` may name, in the order of the database; all, if none is named so.
+Result<std::vector<StoredRun>> list_runs_named(RunStore& store, std::vector<std::string> words,
+                                               std::vector<Error>* damaged = nullptr);
+
 /// The run that `selector` names. kUsage if it names none or several.
 Result<StoredRun> select_run(RunStore& store, const std::string& selector);
 

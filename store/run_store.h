@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -133,18 +134,39 @@ enum class TickParts : uint8_t {
   kPlain,  // only plain numbers: no distributions, CPUs or perf events, which are expensive
 };
 
+/// Which runs are wanted. All conditions that are set must hold.
+struct RunFilter {
+  std::string branch, status, plan;  // empty: any
+  std::string commit;                // the beginning of its hash
+  std::map<std::string, std::string> labels;
+  std::optional<int64_t> since_wall_ns;  // started then or later
+  /// What a user calls runs (ci/run_selection.h): those of any of these words; empty: any run.
+  std::vector<std::string> words;
+  std::optional<uint64_t> newest;  // only so many of these, the ones stored last
+};
+
 class RunStore {
  public:
   virtual ~RunStore() = default;
 
   /// Opens an existing database for reading, and does not change it even if its schema is older.
-  /// kInput if it is not a database, not ours, or of a newer schema.
+  /// kInput if it is not a database, not ours, or of a newer schema. `path` may also be the address
+  /// of a team's store, postgresql://.../DATABASE#PROJECT (docs/team-store.md).
   static Result<std::unique_ptr<RunStore>> open(const std::string& path);
 
   /// All runs, in the order in which they were stored. A run that cannot be read is an error. With
   /// `damaged`, the error is added there, and the other runs are returned.
   virtual Result<std::vector<StoredRun>> list_runs(std::vector<Error>* damaged) = 0;
   Result<std::vector<StoredRun>> list_runs() { return list_runs(nullptr); }
+  /// At least the runs that pass the filter, in the same order. A store that can leave out others
+  /// cheaply does, so the caller still filters.
+  virtual Result<std::vector<StoredRun>> list_runs([[maybe_unused]] const RunFilter& filter,
+                                                   std::vector<Error>* damaged) {
+    return list_runs(damaged);
+  }
+  /// Says that fold(), load_stages() and load_load() of these runs will be called. A store that is
+  /// far away reads them all at once.
+  virtual Status expect([[maybe_unused]] const std::vector<StoredRun>& runs) { return {}; }
 
   /// Finds a run by its complete id (ci/run_selection.h finds runs for what users type). kUsage if
   /// there is none.

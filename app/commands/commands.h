@@ -39,6 +39,9 @@ void add_ci_command(CLI::App& root, Action& action);
 void add_merge_command(CLI::App& root, Action& action);
 void add_rm_command(CLI::App& root, Action& action);
 void add_label_command(CLI::App& root, Action& action);
+void add_push_command(CLI::App& root, Action& action);
+void add_pull_command(CLI::App& root, Action& action);
+void add_store_command(CLI::App& root, Action& action);
 
 /// `topspin -D`: prints the interfaces that can be captured on. Returns the exit code.
 int print_interfaces();

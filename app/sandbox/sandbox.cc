@@ -16,6 +16,8 @@
 #include "app/sandbox/syscall_filter.h"
 #include "core/base/check.h"
 #include "store/sqlite/file_access.h"
+#include "store/team_address.h"
+#include "store/team_store.h"
 
 namespace topspin {
 namespace {
@@ -97,6 +99,14 @@ std::vector<ReachableFile> reachable(const SandboxFiles& named) {
 Status enter_sandbox(const SandboxFiles& files) {
   CHECK(!keeper());
   TOPSPIN_TRY(give_up_all_privileges(true));
+  bool holds_connection = false;
+  for (const auto* databases : {&files.databases, &files.changed_databases}) {
+    for (const std::string& database : *databases) {
+      if (!is_team_address(database)) continue;
+      TOPSPIN_TRY(open_team_store(database));
+      holds_connection = true;
+    }
+  }
   TOPSPIN_ASSIGN(FileKeeper started, FileKeeper::start(kept_files(files)));
   keeper().emplace(std::move(started));
   set_file_access(
@@ -104,7 +114,7 @@ Status enter_sandbox(const SandboxFiles& files) {
        [](const char* path) { return keeper()->remove(path); }});
   TOPSPIN_TRY(give_up_all_privileges(false));
   TOPSPIN_TRY(limit_files(reachable(files)));
-  return limit_system_calls();
+  return limit_system_calls(holds_connection);
 }
 
 Status limit_recording() {

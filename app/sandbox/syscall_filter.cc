@@ -342,7 +342,13 @@ bool has_syscall_filters() {
   return ::syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
 }
 
-Status limit_system_calls() { return limit_calls(add_reader_rules, end_reader); }
+Status limit_system_calls(bool holds_connection) {
+  const auto add_rules = [](FilterBuilder& builder) {
+    add_reader_rules(builder);
+    builder.allow(SCMP_SYS(sendto));
+  };
+  return limit_calls(holds_connection ? +add_rules : add_reader_rules, end_reader);
+}
 
 Status limit_recorder_calls() { return limit_calls(add_recorder_rules, refuse_to_recorder); }
 

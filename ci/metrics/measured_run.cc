@@ -35,6 +35,7 @@ Status check_sides(const std::vector<StoredRun>& a, const std::vector<StoredRun>
 }
 
 Result<std::vector<MeasuredRun>> measure_runs(RunStore& store, const std::vector<StoredRun>& runs) {
+  TOPSPIN_TRY(store.expect(runs));
   std::vector<MeasuredRun> measured;
   for (const StoredRun& run : runs) {
     TOPSPIN_ASSIGN(const RunFold fold, store.fold(run.info.id, RunPart::kMeasured));

@@ -1,5 +1,5 @@
-// The gate's log in a database: the changes that were accepted as intended, with reasons, and the
-// verdicts that were given.
+// The gate's log in a database, or of a project in a team's store: the changes that were accepted
+// as intended, with reasons, and the verdicts that were given.
 //
 // Entries are only added, so an accepted change stays accepted. All texts are hostile. A log is
 // opened for one operation and then closed; not thread-safe.
@@ -51,9 +51,6 @@ Status log_judgement(const std::string& path, const StoredJudgement& judgement);
 
 /// Oldest first.
 Result<std::vector<Acceptance>> read_acceptances(const std::string& path);
-
-/// Checks that every entry can be read: acceptances, and judgements except for their documents.
-Status check_gate_log(const std::string& path);
 
 /// The newest, or nullopt if there is none.
 Result<std::optional<StoredJudgement>> read_last_judgement(const std::string& path);

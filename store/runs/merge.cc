@@ -13,7 +13,8 @@
 #include <sys/stat.h>
 
 #include "store/run_store.h"
-#include "store/runs/gate_log.h"
+#include "store/runs/file_log.h"
+#include "store/runs/one_run.h"
 #include "store/runs/run_tables.h"
 #include "store/schema/database.h"
 #include "store/sqlite/row_values.h"
@@ -93,6 +94,20 @@ class Merge {
     for (const auto& [number, id] : runs) TOPSPIN_TRY(copy_run(number, id));
     TOPSPIN_TRY(copy_logs());
     return counts_;
+  }
+
+  /// Copies one run, and nothing of the gate's log.
+  Status run_one(const std::string& wanted) {
+    TOPSPIN_ASSIGN(tables_, run_tables(into_));
+    TOPSPIN_ASSIGN(Transaction reading, Transaction::begin(from_, "BEGIN"));
+    TOPSPIN_ASSIGN(const auto runs, find_runs());
+    for (const auto& [number, id] : runs) {
+      if (id == wanted) TOPSPIN_TRY(copy_run(number, id));
+    }
+    if (counts_.runs == 1) return {};
+    return make_error(ErrorCode::kInput, counts_.damaged.empty()
+                                             ? fmt::format("run {} is still being recorded", wanted)
+                                             : counts_.damaged.front());
   }
 
  private:
@@ -367,6 +382,12 @@ bool same_file(const std::string& a, const std::string& b) {
 }
 
 }  // namespace
+
+Result<std::unique_ptr<Connection>> copy_of_run(Connection& from, const std::string& id) {
+  TOPSPIN_ASSIGN(auto copy, new_database_in_memory(fmt::format("the copy of run {}", id)));
+  TOPSPIN_TRY(Merge(*copy, from).run_one(id));
+  return copy;
+}
 
 Result<MergeCounts> merge_database(const std::string& into, const std::string& from) {
   if (same_file(into, from)) {

@@ -19,6 +19,7 @@
 #include "store/run_store.h"
 #include "store/runs/fold_rows.h"
 #include "store/runs/load_rows.h"
+#include "store/runs/one_run.h"
 #include "store/runs/run_tables.h"
 #include "store/schema/database.h"
 #include "store/schema/tick_columns.h"
@@ -46,6 +47,7 @@ class SqliteRunStore final : public RunStore {
   explicit SqliteRunStore(std::shared_ptr<Connection> connection)
       : connection_(std::move(connection)) {}
 
+  using RunStore::list_runs;
   Result<std::vector<StoredRun>> list_runs(std::vector<Error>* damaged) override;
   Result<StoredRun> find_run(std::string_view id) override;
   Result<StoredRun> last_run() override;
@@ -1077,8 +1079,13 @@ Result<std::optional<LoadResult>> SqliteRunStore::load_load(const std::string& r
 
 }  // namespace
 
-Result<std::unique_ptr<RunStore>> RunStore::open(const std::string& path) {
+Result<std::unique_ptr<RunStore>> open_run_file(const std::string& path) {
   TOPSPIN_ASSIGN(auto connection, open_for_reading(path));
+  return std::unique_ptr<RunStore>(std::make_unique<SqliteRunStore>(std::move(connection)));
+}
+
+Result<std::unique_ptr<RunStore>> open_run_bytes(std::string_view bytes, const std::string& name) {
+  TOPSPIN_ASSIGN(auto connection, open_bytes_for_reading(bytes, name));
   return std::unique_ptr<RunStore>(std::make_unique<SqliteRunStore>(std::move(connection)));
 }
 

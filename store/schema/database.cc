@@ -17,6 +17,7 @@
 
 #include "core/base/unique_fd.h"
 #include "store/run_store.h"
+#include "store/team_address.h"
 #include "store/schema.h"
 #include "store/schema/new_schema.h"
 #include "store/schema/older_schema.h"
@@ -203,6 +204,15 @@ Result<bool> is_empty_file(Connection& connection) {
   return pages == 0 && file.st_size == 0;
 }
 
+/// Checks that the database is ours, and reads one of an older schema as one of the newest.
+Status read_as_newest(Connection& connection) {
+  TOPSPIN_ASSIGN(const int64_t version, identify(connection));
+  TOPSPIN_ASSIGN(const auto missing, missing_number_columns(connection, "tick"));
+  if (version < static_cast<int64_t>(migrations().size()) || !missing.empty())
+    return read_as_newest_schema(connection, version);
+  return {};
+}
+
 }  // namespace
 
 std::span<const char* const> migrations() {
@@ -241,6 +251,7 @@ Status migrate(Connection& connection, std::span<const char* const> steps) {
 
 Result<std::unique_ptr<Connection>> open_for_writing(const std::string& path,
                                                      const FileOwner& owner) {
+  TOPSPIN_TRY(refuse_team_address(path, "write to"));
   TOPSPIN_TRY(check_links(path, owner));
   TOPSPIN_ASSIGN(const PathParts parts, resolve_directory(path));
   TOPSPIN_TRY(claim_file(path, parts, owner));
@@ -274,6 +285,7 @@ Result<std::unique_ptr<Connection>> open_for_writing(const std::string& path,
 }
 
 Result<std::unique_ptr<Connection>> open_for_reading(const std::string& path) {
+  TOPSPIN_TRY(refuse_team_address(path, "name"));
   const std::unique_ptr<char, decltype(&std::free)> resolved(::realpath(path.c_str(), nullptr),
                                                              &std::free);
   struct stat file {};
@@ -314,10 +326,23 @@ Result<std::unique_ptr<Connection>> open_for_reading(const std::string& path) {
                                   "name another file with --db",
                                   path));
   }
-  TOPSPIN_ASSIGN(const int64_t version, identify(*connection));
-  TOPSPIN_ASSIGN(const auto missing, missing_number_columns(*connection, "tick"));
-  if (version < static_cast<int64_t>(migrations().size()) || !missing.empty())
-    TOPSPIN_TRY(read_as_newest_schema(*connection, version));
+  TOPSPIN_TRY(read_as_newest(*connection));
+  return connection;
+}
+
+Result<std::unique_ptr<Connection>> open_bytes_for_reading(std::string_view bytes,
+                                                           const std::string& name) {
+  TOPSPIN_ASSIGN(auto connection, Connection::open_bytes(bytes, name));
+  TOPSPIN_TRY(connection->execute("PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY"));
+  TOPSPIN_TRY(read_as_newest(*connection));
+  return connection;
+}
+
+Result<std::unique_ptr<Connection>> new_database_in_memory(const std::string& name) {
+  TOPSPIN_ASSIGN(auto connection, Connection::open_in_memory(name));
+  TOPSPIN_TRY(connection->execute("PRAGMA page_size = 4096; PRAGMA temp_store = MEMORY"));
+  TOPSPIN_TRY(migrate(*connection, migrations()));
+  TOPSPIN_TRY(add_missing_number_columns(*connection));
   return connection;
 }
 

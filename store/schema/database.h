@@ -59,6 +59,12 @@ Result<std::unique_ptr<Connection>> open_existing_for_writing(const std::string&
 /// A file of an older schema is read as one of the newest (older_schema.h), and is not changed.
 Result<std::unique_ptr<Connection>> open_for_reading(const std::string& path);
 
+/// The same for the bytes of a file. `name` is for messages.
+Result<std::unique_ptr<Connection>> open_bytes_for_reading(std::string_view bytes,
+                                                           const std::string& name);
+/// An empty database of the newest schema, in memory.
+Result<std::unique_ptr<Connection>> new_database_in_memory(const std::string& name);
+
 /// Moves the write-ahead log into the file and leaves WAL mode, so that a single file is left. This
 /// is impossible while another program has the file open; it then stays in WAL mode, and nothing is
 /// lost. Returns whether a single file is left.

@@ -133,6 +133,19 @@ Error explain(int code, int os_errno, const char* detail, const std::string& pat
   }
 }
 
+/// The file may be hostile, so its schema must not run any code.
+void distrust(sqlite3* db) {
+  sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
+  sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
+  sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, nullptr);  // except our own, in temp
+  // "x" is a column or an error, never a string.
+  sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DML, 0, nullptr);
+  sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DDL, 0, nullptr);
+  sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  sqlite3_limit(db, SQLITE_LIMIT_LENGTH, kMaxValueBytes);
+}
+
 }  // namespace
 
 Statement::Statement(Statement&& other) noexcept
@@ -228,25 +241,42 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& path, Ac
   sqlite3* db = connection->handle_;
   sqlite3_extended_result_codes(db, 1);
   sqlite3_busy_timeout(db, kBusyTimeoutMs);
-  // The file may be hostile, so its schema must not run any code.
-  sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
-  sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
-  sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
-  sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, nullptr);  // except our own, in temp
-  // "x" is a column or an error, never a string.
-  sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DML, 0, nullptr);
-  sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DDL, 0, nullptr);
-  sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
-  sqlite3_limit(db, SQLITE_LIMIT_LENGTH, kMaxValueBytes);
+  distrust(db);
   return connection;
 }
 
-Result<std::unique_ptr<Connection>> Connection::open_in_memory() {
-  std::unique_ptr<Connection> connection(new Connection("memory", Access::kWrite));
+Result<std::unique_ptr<Connection>> Connection::open_in_memory(std::string name) {
+  std::unique_ptr<Connection> connection(new Connection(std::move(name), Access::kWrite));
   const int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_READWRITE | SQLITE_OPEN_MEMORY;
   if (sqlite3_open_v2(":memory:", &connection->handle_, flags, nullptr) != SQLITE_OK)
     return make_error(ErrorCode::kInternal, "SQLite found no memory for a schema");
   return connection;
+}
+
+Result<std::unique_ptr<Connection>> Connection::open_bytes(std::string_view bytes,
+                                                           std::string name) {
+  TOPSPIN_ASSIGN(auto connection, open_in_memory(std::move(name)));
+  sqlite3_extended_result_codes(connection->handle_, 1);
+  distrust(connection->handle_);
+  auto* copy = static_cast<unsigned char*>(sqlite3_malloc64(std::max<size_t>(bytes.size(), 1)));
+  if (copy == nullptr) return connection->error(SQLITE_NOMEM);
+  std::memcpy(copy, bytes.data(), bytes.size());
+  const auto size = static_cast<sqlite3_int64>(bytes.size());
+  // It takes the copy, and frees it even if it fails.
+  const int code =
+      sqlite3_deserialize(connection->handle_, "main", copy, size, size,
+                          SQLITE_DESERIALIZE_FREEONCLOSE | SQLITE_DESERIALIZE_READONLY);
+  if (code != SQLITE_OK) return connection->error(code);
+  return connection;
+}
+
+Result<std::string> Connection::serialize() {
+  sqlite3_int64 size = 0;
+  unsigned char* bytes = sqlite3_serialize(handle_, "main", &size, 0);
+  if (bytes == nullptr) return error(SQLITE_NOMEM);
+  std::string file(reinterpret_cast<const char*>(bytes), static_cast<size_t>(size));
+  sqlite3_free(bytes);
+  return file;
 }
 
 Connection::~Connection() {

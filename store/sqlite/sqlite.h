@@ -70,8 +70,13 @@ class Connection {
   /// database, the first statement fails.
   static Result<std::unique_ptr<Connection>> open(const std::string& path, Access access);
 
-  /// An empty database in memory.
-  static Result<std::unique_ptr<Connection>> open_in_memory();
+  /// An empty database in memory. `name` is for messages.
+  static Result<std::unique_ptr<Connection>> open_in_memory(std::string name = "memory");
+  /// Opens the bytes of a database file, which are copied, for reading.
+  static Result<std::unique_ptr<Connection>> open_bytes(std::string_view bytes, std::string name);
+
+  /// The database as the bytes of a file.
+  Result<std::string> serialize();
 
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;

@@ -47,7 +47,9 @@ Result<Records> open_records(const GateOptions& o) {
   Records records;
   TOPSPIN_ASSIGN(records.metrics, configured_metrics(o.config));
   TOPSPIN_ASSIGN(records.store, RunStore::open(database_path(o.db)));
-  TOPSPIN_ASSIGN(records.runs, records.store->list_runs());
+  const bool all = o.sides_are_default || o.sides.empty();
+  TOPSPIN_ASSIGN(records.runs, all ? records.store->list_runs()
+                                   : list_runs_named(*records.store, o.sides));
   return records;
 }
 

@@ -18,6 +18,7 @@
 #include "report/json/reports.h"
 #include "report/markdown/markdown_report.h"
 #include "report/text/text_report.h"
+#include "store/team_address.h"
 
 namespace topspin {
 namespace {
@@ -42,24 +43,38 @@ bool has_labels(const StoredRun& run, const std::map<std::string, std::string>& 
   });
 }
 
-/// The runs that pass every filter, and of these only the newest if a number was requested.
-Result<std::vector<StoredRun>> filtered(const ListOptions& o, std::vector<StoredRun> runs) {
-  TOPSPIN_ASSIGN(const auto labels, parse_labels(o.labels));
-  std::optional<int64_t> since_ns;
+/// A team's store may hold a hundred thousand runs.
+constexpr uint64_t kNewestOfTeam = 100;
+
+Result<RunFilter> filter_of(const ListOptions& o) {
+  RunFilter filter;
+  filter.branch = o.branch;
+  filter.commit = o.commit;
+  filter.status = o.status;
+  filter.plan = o.plan;
+  filter.newest = o.newest;
+  if (!o.newest && is_team_address(database_path(o.db))) filter.newest = kNewestOfTeam;
+  TOPSPIN_ASSIGN(filter.labels, parse_labels(o.labels));
   if (!o.since.empty()) {
     TOPSPIN_ASSIGN(const int64_t ago_ns, positive_duration(o.since, "--since"));
-    since_ns = wall_now_ns() - ago_ns;
+    filter.since_wall_ns = wall_now_ns() - ago_ns;
   }
+  return filter;
+}
+
+/// The runs that pass every filter, and of these only the newest if a number was requested.
+std::vector<StoredRun> filtered(const RunFilter& filter, std::vector<StoredRun> runs) {
   std::erase_if(runs, [&](const StoredRun& run) {
     const RunInfo& info = run.info;
-    return (!o.branch.empty() && info.source.branch != o.branch) ||
-           (!o.commit.empty() && !info.source.commit.starts_with(o.commit)) ||
-           (!o.status.empty() && run_status_name(run.end.status) != o.status) ||
-           (!o.plan.empty() && (!info.plan || info.plan->name != o.plan)) ||
-           (since_ns && info.started_wall_ns < *since_ns) || !has_labels(run, labels);
+    return (!filter.branch.empty() && info.source.branch != filter.branch) ||
+           (!filter.commit.empty() && !info.source.commit.starts_with(filter.commit)) ||
+           (!filter.status.empty() && run_status_name(run.end.status) != filter.status) ||
+           (!filter.plan.empty() && (!info.plan || info.plan->name != filter.plan)) ||
+           (filter.since_wall_ns && info.started_wall_ns < *filter.since_wall_ns) ||
+           !has_labels(run, filter.labels);
   });
-  if (o.newest && runs.size() > *o.newest)
-    runs.erase(runs.begin(), runs.end() - static_cast<ptrdiff_t>(*o.newest));
+  if (filter.newest && runs.size() > *filter.newest)
+    runs.erase(runs.begin(), runs.end() - static_cast<ptrdiff_t>(*filter.newest));
   return runs;
 }
 
@@ -109,22 +124,30 @@ std::string rendered(const ListOptions& o, const std::vector<RunListRow>& rows) 
 int list(const ListOptions& o) {
   const Status entered = enter_sandbox({.databases = {database_path(o.db)}});
   if (!entered.ok()) return fail(entered.error());
+  const auto filter = filter_of(o);
+  if (!filter.ok()) return fail(filter.error());
   auto store = RunStore::open(database_path(o.db));
   if (!store.ok()) return fail(store.error());
   std::vector<Error> damaged;
-  auto runs = (*store)->list_runs(&damaged);
+  auto runs = (*store)->list_runs(*filter, &damaged);
   if (!runs.ok()) return fail(runs.error());
   const size_t all = runs->size();
-  const auto chosen = filtered(o, std::move(*runs));
-  if (!chosen.ok()) return fail(chosen.error());
+  const auto chosen = filtered(*filter, std::move(*runs));
+  if (auto expected = (*store)->expect(chosen); !expected.ok()) return fail(expected.error());
   std::vector<RunListRow> rows;
-  for (const StoredRun& run : *chosen) rows.push_back(read_row(**store, run));
+  for (const StoredRun& run : chosen) rows.push_back(read_row(**store, run));
   fmt::print("{}", rendered(o, rows));
+  const std::string path = database_path(o.db);
+  const std::string name = address_without_secrets(path);
   if (o.format != "json" && rows.empty()) {
-    const std::string file = database_path(o.db);
-    say(all == 0 ? fmt::format("{} holds no run yet", file)
-                 : fmt::format("none of the {} runs in {} matches", all, file));
+    if (is_team_address(path))
+      say(fmt::format("no run in the store {} matches", name));
+    else
+      say(all == 0 ? fmt::format("{} holds no run yet", name)
+                   : fmt::format("none of the {} runs in {} matches", all, name));
   }
+  if (!o.newest && is_team_address(path) && rows.size() == kNewestOfTeam)
+    say(fmt::format("the newest {} runs; -n N shows more", kNewestOfTeam));
   for (const Error& error : damaged) say(error.message);
   return damaged.empty() ? 0 : exit_code(ErrorCode::kInput);
 }

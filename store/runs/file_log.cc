@@ -1,4 +1,4 @@
-#include "store/runs/gate_log.h"
+#include "store/runs/file_log.h"
 
 #include <memory>
 
@@ -32,7 +32,7 @@ std::string_view acceptance_kind_name(Acceptance::Kind kind) {
   return kind == Acceptance::Kind::kBaseline ? "baseline" : "change";
 }
 
-Status log_acceptance(const std::string& path, const Acceptance& acceptance) {
+Status log_file_acceptance(const std::string& path, const Acceptance& acceptance) {
   const std::string kind(acceptance_kind_name(acceptance.kind));
   std::optional<uint64_t> row_index;
   if (!acceptance.series.empty()) row_index = acceptance.row_index;
@@ -50,7 +50,7 @@ Status log_acceptance(const std::string& path, const Acceptance& acceptance) {
                 });
 }
 
-Status log_judgement(const std::string& path, const StoredJudgement& judgement) {
+Status log_file_judgement(const std::string& path, const StoredJudgement& judgement) {
   return insert(path,
                 "INSERT INTO judgement (judged_wall_ns, mode, verdict, exit_code, seed, document)"
                 " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -64,7 +64,7 @@ Status log_judgement(const std::string& path, const StoredJudgement& judgement) 
                 });
 }
 
-Result<std::vector<Acceptance>> read_acceptances(const std::string& path) {
+Result<std::vector<Acceptance>> read_file_acceptances(const std::string& path) {
   TOPSPIN_ASSIGN(const auto connection, open_for_reading(path));
   TOPSPIN_ASSIGN(Statement select,
                  connection->prepare("SELECT accepted_wall_ns, kind, run_id, series, row_index,"
@@ -113,7 +113,7 @@ Result<StoredJudgement> load_judgement(const Connection& connection, const State
 }  // namespace
 
 Status check_gate_log(const std::string& path) {
-  TOPSPIN_ASSIGN([[maybe_unused]] const auto acceptances, read_acceptances(path));
+  TOPSPIN_ASSIGN([[maybe_unused]] const auto acceptances, read_file_acceptances(path));
   TOPSPIN_ASSIGN(const auto connection, open_for_reading(path));
   TOPSPIN_ASSIGN(Statement select, connection->prepare(kSelectJudgements));
   while (true) {
@@ -124,7 +124,7 @@ Status check_gate_log(const std::string& path) {
   }
 }
 
-Result<std::optional<StoredJudgement>> read_last_judgement(const std::string& path) {
+Result<std::optional<StoredJudgement>> read_last_file_judgement(const std::string& path) {
   TOPSPIN_ASSIGN(const auto connection, open_for_reading(path));
   TOPSPIN_ASSIGN(Statement select,
                  connection->prepare(fmt::format("{} LIMIT 1", kSelectJudgements)));

@@ -1,0 +1,102 @@
+// A small wrapper of libpq: connections, queries, and errors that say what to do and never hold a
+// password. libpq is loaded when a store is first opened, so that topspin starts as fast without
+// it and its packages do not depend on it. Only postgres.cc knows libpq. It knows nothing about
+// runs.
+//
+// A connection belongs to one thread at a time and must not cross a fork.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/result.h"
+
+struct pg_conn;
+struct pg_result;
+
+namespace topspin {
+
+/// A parameter of a query; absent: NULL. The text or bytes are borrowed.
+struct SqlParameter {
+  std::optional<std::string_view> value;
+  bool is_bytes = false;  // bytea; otherwise the text form of any type
+};
+
+/// The rows of a query, in binary. Columns count from 0.
+class SqlRows {
+ public:
+  SqlRows(SqlRows&& other) noexcept;
+  SqlRows& operator=(SqlRows&&) = delete;
+  ~SqlRows();
+
+  size_t size() const { return size_; }
+  uint64_t affected() const;  // rows that the statement inserted, changed or removed
+  bool is_null(size_t row, size_t column) const;
+  /// Of a column of the type bigint; nullopt for NULL, or if it is of another type.
+  std::optional<int64_t> integer(size_t row, size_t column) const;
+  /// Of text or bytea; empty for NULL. Lives as long as the rows.
+  std::string_view bytes(size_t row, size_t column) const;
+
+ private:
+  friend class PostgresConnection;
+  explicit SqlRows(pg_result* result);
+  pg_result* result_;
+  size_t size_ = 0;
+};
+
+class PostgresConnection {
+ public:
+  /// `url` is a connection URI or string of libpq, whose environment (PGPASSWORD, PGSSLMODE, ...)
+  /// and files (.pgpass) count too. kUnsupported without libpq; kInput if the server cannot be
+  /// reached; kPermission if it refuses the user.
+  static Result<std::unique_ptr<PostgresConnection>> connect(const std::string& url);
+
+  PostgresConnection(const PostgresConnection&) = delete;
+  PostgresConnection& operator=(const PostgresConnection&) = delete;
+  ~PostgresConnection();
+
+  Status execute(const std::string& sql);
+  Result<SqlRows> query(const std::string& sql, std::span<const SqlParameter> parameters = {});
+  /// All parameters are texts.
+  Result<SqlRows> query(const std::string& sql, std::initializer_list<std::string_view> texts);
+
+  /// The SQLSTATE of the last statement that failed, such as "23505"; empty if the server did not
+  /// answer.
+  const std::string& last_state() const { return last_state_; }
+
+  /// Where it is connected, without any secret: "postgresql://ci@db.example/topspin".
+  const std::string& name() const { return name_; }
+
+ private:
+  PostgresConnection(pg_conn* handle, std::string name) : handle_(handle), name_(std::move(name)) {}
+  Result<SqlRows> checked(pg_result* result);
+  Error failed(const pg_result* result);
+
+  pg_conn* handle_;
+  std::string name_;
+  std::string last_state_;
+};
+
+/// BEGIN ... COMMIT; rolls back when it leaves scope uncommitted.
+class SqlTransaction {
+ public:
+  static Result<SqlTransaction> begin(PostgresConnection& connection);
+  SqlTransaction(SqlTransaction&& other) noexcept : connection_(other.connection_) {
+    other.connection_ = nullptr;
+  }
+  SqlTransaction& operator=(SqlTransaction&&) = delete;
+  ~SqlTransaction();
+  Status commit();
+
+ private:
+  explicit SqlTransaction(PostgresConnection* connection) : connection_(connection) {}
+  PostgresConnection* connection_;  // null: committed, or moved from
+};
+
+}  // namespace topspin
