@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -164,8 +165,8 @@ class RunStore {
                                                    std::vector<Error>* damaged) {
     return list_runs(damaged);
   }
-  /// Says that fold(), load_stages() and load_load() of these runs will be called. A store that is
-  /// far away reads them all at once.
+  /// Says that load_stages() and load_load() of these runs will be called. A store that is far away
+  /// reads them all at once.
   virtual Status expect([[maybe_unused]] const std::vector<StoredRun>& runs) { return {}; }
 
   /// Finds a run by its complete id (ci/run_selection.h finds runs for what users type). kUsage if
@@ -192,6 +193,11 @@ class RunStore {
   /// The fold of the ticks. For a run that has ended it is stored, and reading it costs a few rows.
   /// Otherwise the ticks are read.
   virtual Result<RunFold> fold(const std::string& run_id, RunPart part) = 0;
+  /// The folds of several runs, in their order. Of the distributions, only those of these names
+  /// (core/tick/numbers.h) need be there, and neither CPUs nor perf events: a store that is far
+  /// away then sends a fraction.
+  virtual Result<std::vector<RunFold>> folds(const std::vector<StoredRun>& runs, RunPart part,
+                                             std::span<const std::string_view> distributions);
   virtual Status for_each_flow(const std::string& run_id,
                                const std::function<void(const FlowRow&)>& visit) = 0;
   virtual Status for_each_thread(const std::string& run_id,

@@ -35,12 +35,13 @@ Status check_sides(const std::vector<StoredRun>& a, const std::vector<StoredRun>
 }
 
 Result<std::vector<MeasuredRun>> measure_runs(RunStore& store, const std::vector<StoredRun>& runs) {
+  TOPSPIN_ASSIGN(const std::vector<RunFold> folds,
+                 store.folds(runs, RunPart::kMeasured, RunTotals::distributions()));
   TOPSPIN_TRY(store.expect(runs));
   std::vector<MeasuredRun> measured;
-  for (const StoredRun& run : runs) {
-    TOPSPIN_ASSIGN(const RunFold fold, store.fold(run.info.id, RunPart::kMeasured));
-    MeasuredRun one{run, RunTotals(fold)};
-    TOPSPIN_ASSIGN(const auto load, store.load_load(run.info.id));
+  for (size_t i = 0; i < runs.size(); ++i) {
+    MeasuredRun one{runs[i], RunTotals(folds[i])};
+    TOPSPIN_ASSIGN(const auto load, store.load_load(runs[i].info.id));
     if (load) one.totals.set_load(*load);
     measured.push_back(std::move(one));
   }

@@ -5,6 +5,7 @@
 
 #include "core/flow/periods.h"
 #include "core/number/saturating.h"
+#include "core/tick/numbers.h"
 
 namespace topspin {
 namespace {
@@ -166,6 +167,19 @@ RunTotals::RunTotals(const RunFold& fold)
         reply_part_ns[i] = static_cast<double>(part->sum()) / replies;
     }
   }
+}
+
+const std::vector<std::string_view>& RunTotals::distributions() {
+  static const std::vector<std::string_view> kNames = [] {
+    std::vector<std::string_view> names = {"run_queue_latency_ns", "socket_wait_ns", kReplyNumber};
+    for (const ReplyPartNames& part : reply_part_names()) names.push_back(part.time);
+    for (const RegisteredNumber& number : numbers()) {
+      if (number.probe == "capture" && (number.histogram || number.signed_histogram))
+        names.push_back(number.name);
+    }
+    return names;
+  }();
+  return kNames;
 }
 
 void RunTotals::set_load(const LoadResult& result) {

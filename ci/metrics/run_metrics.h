@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "ci/metrics/metric.h"
 #include "ci/metrics/run_costs.h"
@@ -69,6 +70,8 @@ struct RunTotals {
 
   RunTotals() = default;
   explicit RunTotals(const RunFold& fold);
+  /// The distributions that this needs of a fold, by name.
+  static const std::vector<std::string_view>& distributions();
   void set_load(const LoadResult& result);
 };
 

@@ -1079,6 +1079,15 @@ Result<std::optional<LoadResult>> SqliteRunStore::load_load(const std::string& r
 
 }  // namespace
 
+Result<std::vector<RunFold>> RunStore::folds(const std::vector<StoredRun>& runs, RunPart part,
+                                             std::span<const std::string_view> /*distributions*/) {
+  std::vector<RunFold> folds;
+  for (const StoredRun& run : runs) {
+    TOPSPIN_ASSIGN(folds.emplace_back(), fold(run.info.id, part));
+  }
+  return folds;
+}
+
 Result<std::unique_ptr<RunStore>> open_run_file(const std::string& path) {
   TOPSPIN_ASSIGN(auto connection, open_for_reading(path));
   return std::unique_ptr<RunStore>(std::make_unique<SqliteRunStore>(std::move(connection)));

@@ -14,9 +14,9 @@ namespace {
 
 constexpr std::array<std::string_view, 6> kIdentity = {"label", "argument", "invalid_reason",
                                                        "doubt", "probe",    "plan"};
-constexpr std::array<std::string_view, 8> kNumbers = {
-    "stage", "load",          "load_part", "load_count", "load_invalid_reason",
-    "total", "total_counter", "total_cpu"};
+constexpr std::array<std::string_view, 5> kLoad = {"stage", "load", "load_part", "load_count",
+                                                   "load_invalid_reason"};
+constexpr std::array<std::string_view, 3> kTotals = {"total", "total_counter", "total_cpu"};
 
 std::string_view sql_type(TeamColumn::Type type) {
   switch (type) {
@@ -186,14 +186,18 @@ Status despite_races(PostgresConnection& store, Do attempt) {
 }  // namespace
 
 std::vector<std::string_view> team_table_names(TeamPart part) {
-  if (part == TeamPart::kIdentity) return {kIdentity.begin(), kIdentity.end()};
-  return {kNumbers.begin(), kNumbers.end()};
+  switch (part) {
+    case TeamPart::kIdentity: return {kIdentity.begin(), kIdentity.end()};
+    case TeamPart::kLoad: return {kLoad.begin(), kLoad.end()};
+    case TeamPart::kTotals: return {kTotals.begin(), kTotals.end()};
+  }
+  return {};
 }
 
 Result<std::vector<TeamTable>> team_tables() {
   TOPSPIN_ASSIGN(const auto file, new_database_in_memory("a new database"));
   std::vector<std::string_view> names = {"run"};
-  for (const TeamPart part : {TeamPart::kIdentity, TeamPart::kNumbers})
+  for (const TeamPart part : {TeamPart::kIdentity, TeamPart::kLoad, TeamPart::kTotals})
     for (const std::string_view name : team_table_names(part)) names.push_back(name);
   std::vector<TeamTable> tables;
   for (const std::string_view name : names) {

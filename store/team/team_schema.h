@@ -38,11 +38,12 @@ struct TeamTable {
 /// Which tables a reader needs together.
 enum class TeamPart : uint8_t {
   kIdentity,  // what a list of runs shows of each: RunInfo, RunEnd
-  kNumbers,   // stages, the load's account, and the totals
+  kLoad,      // stages, and the load's account
+  kTotals,    // the fold of the ticks
 };
 std::vector<std::string_view> team_table_names(TeamPart part);
 
-/// Table "run" first, then those of both parts.
+/// Table "run" first, then those of each part.
 Result<std::vector<TeamTable>> team_tables();
 
 /// The name that a column has in the store. In table run, the file's number and id are called

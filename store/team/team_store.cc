@@ -10,6 +10,8 @@
 #include "store/runs/one_run.h"
 #include "store/runs/run_tables.h"
 #include "store/schema/database.h"
+#include "store/schema/tick_columns.h"
+#include "store/sqlite/row_values.h"
 #include "store/team/session.h"
 #include "store/team/team_schema.h"
 #include "store/team/team_text.h"
@@ -120,6 +122,85 @@ void restrict_to(Where& where, const RunFilter& filter) {
   for (const auto& [key, value] : filter.labels) where.also(has_label(where, key, value));
 }
 
+void restrict_to_runs(Where& where, const std::vector<std::string>& ids) {
+  std::string array = "{";
+  for (const std::string& id : ids) {
+    // An id is ours, but a stranger may have written it: within quotes these two need a backslash.
+    array += array.size() == 1 ? "\"" : ",\"";
+    for (const char c : id) {
+      if (c == '"' || c == '\\') array += '\\';
+      array += c;
+    }
+    array += '"';
+  }
+  where.also(fmt::format("r.run = ANY ({}::text[])", where.add(array + "}")));
+}
+
+/// Loads rows of table total. The values of a row become parameters of a SELECT, which returns
+/// them, so that they are checked and loaded as those of a file are.
+class FoldLoader {
+ public:
+  FoldLoader(const std::vector<TeamColumn>& columns, const std::vector<std::string>& histograms)
+      : histograms_(histograms), first_histogram_(1 + columns.size()) {
+    const auto place_of = [&](std::string_view name) -> std::optional<size_t> {
+      for (size_t i = 0; i < columns.size(); ++i)
+        if (columns[i].name == name) return i + 1;
+      return std::nullopt;  // a number that is newer than the store
+    };
+    const ColumnNames of_sample = names_of_sample_columns();
+    parameters_ = of_sample.parameters();
+    std::string_view names = of_sample.names();
+    constexpr std::string_view kSeparator = ", ";
+    while (!names.empty()) {
+      const size_t end = std::min(names.find(kSeparator), names.size());
+      places_.push_back(place_of(names.substr(0, end)));
+      names.remove_prefix(std::min(end + kSeparator.size(), names.size()));
+    }
+    part_ = place_of("part");
+    statistic_ = place_of("statistic");
+    ticks_ = place_of("ticks");
+    half_open_ = place_of("half_open_before");
+  }
+
+  /// Adds the row to the fold of its run.
+  Status load(const SqlRows& rows, size_t row, Connection& here,
+              std::map<std::string, std::map<RunPart, RunFold>, std::less<>>& found) const {
+    const auto damage = [] { return make_error(ErrorCode::kInput, "a value of a wrong type"); };
+    if (!part_ || !statistic_ || !ticks_ || !half_open_) return damage();
+    const auto ticks = rows.integer(row, *ticks_), half_open = rows.integer(row, *half_open_);
+    if (!ticks || !half_open || *ticks < 0 || *half_open < 0) return damage();
+    TOPSPIN_ASSIGN(Statement echo, here.prepare(fmt::format("SELECT {}", parameters_)));
+    for (size_t i = 0; i < places_.size(); ++i) {
+      const auto value = places_[i] ? rows.integer(row, *places_[i]) : std::nullopt;
+      if (value) echo.bind_int(static_cast<int>(i) + 1, *value);
+    }
+    TOPSPIN_ASSIGN(const bool echoed, echo.step());
+    Sample sample;
+    ColumnLoader columns(echo);
+    if (echoed) load_sample(columns, sample);
+    if (!echoed || columns.damaged()) return damage();
+    for (size_t i = 0; i < histograms_.size(); ++i) {
+      if (rows.is_null(row, first_histogram_ + i)) continue;
+      TOPSPIN_TRY(load_histogram(sample, histograms_[i], rows.bytes(row, first_histogram_ + i)));
+    }
+    const RunPart part =
+        rows.bytes(row, *part_) == "measured" ? RunPart::kMeasured : RunPart::kWhole;
+    RunFold& fold = found[std::string(rows.bytes(row, 0))][part];
+    fold.ticks = static_cast<uint64_t>(*ticks);
+    fold.half_open_before = static_cast<uint64_t>(*half_open);
+    const bool merged = rows.bytes(row, *statistic_) == "merged";
+    (merged ? fold.merged : fold.greatest) = std::move(sample);
+    return {};
+  }
+
+ private:
+  const std::vector<std::string>& histograms_;
+  size_t first_histogram_;
+  std::vector<std::optional<size_t>> places_;  // of each column of a Sample, in a row
+  std::optional<size_t> part_, statistic_, ticks_, half_open_;
+  std::string parameters_;
+};
+
 class TeamRunStore final : public RunStore {
  public:
   TeamRunStore(std::string address, std::shared_ptr<TeamSession> session,
@@ -140,15 +221,17 @@ class TeamRunStore final : public RunStore {
   Status expect(const std::vector<StoredRun>& runs) override;
 
   Result<RunFold> fold(const std::string& run_id, RunPart part) override {
-    TOPSPIN_TRY(need_numbers({run_id}));
+    TOPSPIN_TRY(need(TeamPart::kTotals, {run_id}));
     return rows_->fold(run_id, part);
   }
+  Result<std::vector<RunFold>> folds(const std::vector<StoredRun>& runs, RunPart part,
+                                     std::span<const std::string_view> distributions) override;
   Result<std::vector<RunStage>> load_stages(const std::string& run_id) override {
-    TOPSPIN_TRY(need_numbers({run_id}));
+    TOPSPIN_TRY(need(TeamPart::kLoad, {run_id}));
     return rows_->load_stages(run_id);
   }
   Result<std::optional<LoadResult>> load_load(const std::string& run_id) override {
-    TOPSPIN_TRY(need_numbers({run_id}));
+    TOPSPIN_TRY(need(TeamPart::kLoad, {run_id}));
     return rows_->load_load(run_id);
   }
 
@@ -208,7 +291,7 @@ class TeamRunStore final : public RunStore {
                          size_t first, int64_t number, std::string_view part);
   Result<SqlRows> select(const TeamTable& table, const Where& where, std::string_view end,
                          std::vector<TeamColumn>& columns, std::vector<std::string>& histograms);
-  Status need_numbers(const std::vector<std::string>& ids);
+  Status need(TeamPart part, const std::vector<std::string>& ids);
   Result<RunStore*> file_of(const std::string& run_id);
 
   std::string address_;
@@ -218,7 +301,7 @@ class TeamRunStore final : public RunStore {
   std::unique_ptr<Connection> here_;        // the rows that were fetched, as in a database file
   std::unique_ptr<RunStore> rows_;          // of here_
   std::map<std::string, int64_t> numbers_;  // of the runs that are in here_
-  std::set<std::string> with_numbers_;      // those whose totals are there too
+  std::map<TeamPart, std::set<std::string>> fetched_;  // the runs with that part of them
   // The files that were fetched, the last one used first.
   struct File {
     std::string id;
@@ -332,17 +415,7 @@ Status TeamRunStore::keep_histograms(const std::vector<std::string>& names, cons
 /// Fetches the rows of a table for these runs.
 Status TeamRunStore::fetch(const TeamTable& table, const std::vector<std::string>& ids) {
   Where where(session_->project);
-  std::string array = "{";
-  for (const std::string& id : ids) {
-    // An id is ours, but a stranger may have written it: within quotes these two need a backslash.
-    array += array.size() == 1 ? "\"" : ",\"";
-    for (const char c : id) {
-      if (c == '"' || c == '\\') array += '\\';
-      array += c;
-    }
-    array += '"';
-  }
-  where.also(fmt::format("r.run = ANY ({}::text[])", where.add(array + "}")));
+  restrict_to_runs(where, ids);
   std::vector<TeamColumn> columns;
   std::vector<std::string> histograms;
   TOPSPIN_ASSIGN(const SqlRows rows, select(table, where, "", columns, histograms));
@@ -429,26 +502,62 @@ Result<StoredRun> TeamRunStore::last_run() {
                                 store().name(), session_->project));
 }
 
-Status TeamRunStore::need_numbers(const std::vector<std::string>& ids) {
+Status TeamRunStore::need(TeamPart part, const std::vector<std::string>& ids) {
+  std::set<std::string>& fetched = fetched_[part];
   std::vector<std::string> missing;
   for (const std::string& id : ids) {
-    if (with_numbers_.contains(id)) continue;
+    if (fetched.contains(id)) continue;
     if (!numbers_.contains(id)) {
       TOPSPIN_ASSIGN([[maybe_unused]] const StoredRun run, find_run(id));
     }
     missing.push_back(id);
   }
   if (missing.empty()) return {};
-  for (const std::string_view name : team_table_names(TeamPart::kNumbers))
+  // With a run's totals come its stages, which say what the totals are of.
+  if (part == TeamPart::kTotals) TOPSPIN_TRY(need(TeamPart::kLoad, missing));
+  for (const std::string_view name : team_table_names(part))
     TOPSPIN_TRY(fetch(table(name), missing));
-  with_numbers_.insert(missing.begin(), missing.end());
+  fetched.insert(missing.begin(), missing.end());
   return {};
 }
 
 Status TeamRunStore::expect(const std::vector<StoredRun>& runs) {
   std::vector<std::string> ids;
   for (const StoredRun& run : runs) ids.push_back(run.info.id);
-  return need_numbers(ids);
+  return need(TeamPart::kLoad, ids);
+}
+
+Result<std::vector<RunFold>> TeamRunStore::folds(const std::vector<StoredRun>& runs, RunPart part,
+                                                 std::span<const std::string_view> distributions) {
+  TeamTable wanted = table("total");
+  std::erase_if(wanted.histograms, [&](const std::string& name) {
+    return std::find(distributions.begin(), distributions.end(), name) == distributions.end();
+  });
+  std::vector<std::string> ids;
+  for (const StoredRun& run : runs) ids.push_back(run.info.id);
+  Where where(session_->project);
+  restrict_to_runs(where, ids);
+  std::vector<TeamColumn> columns;
+  std::vector<std::string> histograms;
+  TOPSPIN_ASSIGN(const SqlRows rows, select(wanted, where, "", columns, histograms));
+  FoldLoader loader(columns, histograms);
+  std::map<std::string, std::map<RunPart, RunFold>, std::less<>> found;
+  for (size_t row = 0; row < rows.size(); ++row) {
+    if (const Status loaded = loader.load(rows, row, *here_, found); !loaded.ok())
+      return damaged_rows("a run's totals", loaded.error());
+  }
+  std::vector<RunFold> folds;
+  for (const std::string& id : ids) {
+    auto& of_run = found[id];
+    // Without a load stage every tick was measured, and only the whole is stored.
+    const auto fold = of_run.find(of_run.contains(part) ? part : RunPart::kWhole);
+    if (fold == of_run.end()) {
+      TOPSPIN_ASSIGN(folds.emplace_back(), this->fold(id, part));
+    } else {
+      folds.push_back(std::move(fold->second));
+    }
+  }
+  return folds;
 }
 
 Result<RunStore*> TeamRunStore::file_of(const std::string& run_id) {

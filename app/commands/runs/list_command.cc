@@ -95,6 +95,22 @@ RunListRow read_row(RunStore& store, StoredRun run) {
   return row;
 }
 
+/// The same for all, at once if each can be read.
+std::vector<RunListRow> read_rows(RunStore& store, const std::vector<StoredRun>& runs) {
+  std::vector<RunListRow> rows;
+  auto measured = measure_runs(store, runs);
+  if (!measured.ok()) {
+    for (const StoredRun& run : runs) rows.push_back(read_row(store, run));
+    return rows;
+  }
+  for (MeasuredRun& run : *measured) {
+    RunListRow& row = rows.emplace_back();
+    row.measured = std::move(run);
+    row.standing = standing_of(row.measured.run.info, row.measured.run.end, row.measured.totals);
+  }
+  return rows;
+}
+
 /// The columns of a line: $COLUMNS, else those of the terminal; kAnyWidth if neither is known, as
 /// in a pipe.
 size_t line_width() {
@@ -133,9 +149,7 @@ int list(const ListOptions& o) {
   if (!runs.ok()) return fail(runs.error());
   const size_t all = runs->size();
   const auto chosen = filtered(*filter, std::move(*runs));
-  if (auto expected = (*store)->expect(chosen); !expected.ok()) return fail(expected.error());
-  std::vector<RunListRow> rows;
-  for (const StoredRun& run : chosen) rows.push_back(read_row(**store, run));
+  const std::vector<RunListRow> rows = read_rows(**store, chosen);
   fmt::print("{}", rendered(o, rows));
   const std::string path = database_path(o.db);
   const std::string name = address_without_secrets(path);
