@@ -100,12 +100,10 @@ Status enter_sandbox(const SandboxFiles& files) {
   CHECK(!keeper());
   TOPSPIN_TRY(give_up_all_privileges(true));
   bool holds_connection = false;
-  for (const auto* databases : {&files.databases, &files.changed_databases}) {
-    for (const std::string& database : *databases) {
-      if (!is_team_address(database)) continue;
-      TOPSPIN_TRY(open_team_store(database));
-      holds_connection = true;
-    }
+  for (const std::string& database : files.databases) {
+    if (!is_team_address(database)) continue;
+    TOPSPIN_TRY(open_team_store(database));
+    holds_connection = true;
   }
   TOPSPIN_ASSIGN(FileKeeper started, FileKeeper::start(kept_files(files)));
   keeper().emplace(std::move(started));

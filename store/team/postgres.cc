@@ -36,9 +36,13 @@ Result<Libpq> load_libpq() {
   }
   void* library = ::dlopen("libpq.so.5", RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
-    return make_error(ErrorCode::kUnsupported,
-                      "a team's store needs libpq, the library of PostgreSQL: install the package "
-                      "libpq5 (Debian, Ubuntu) or libpq (Fedora)");
+    const char* why = ::dlerror();
+    return make_error(
+        ErrorCode::kUnsupported,
+        fmt::format(
+            "a team's store needs libpq, the library of PostgreSQL ({}); install the package "
+            "libpq5 (Debian, Ubuntu) or libpq (Fedora)",
+            why == nullptr ? "it cannot be loaded" : why));
   }
   Libpq pq;
   const char* missing = nullptr;

@@ -287,6 +287,10 @@ class TeamRunStore final : public RunStore {
   Status fetch(const TeamTable& table, const std::vector<std::string>& ids);
   Status keep(const TeamTable& table, const std::vector<TeamColumn>& columns,
               const std::vector<std::string>& histograms, const SqlRows& rows);
+  Status keep_row(const TeamTable& table, const std::vector<TeamColumn>& columns,
+                  const std::vector<std::string>& histograms, const SqlRows& rows, size_t row,
+                  Statement& insert);
+  Status leave_out(const std::string& id, const Error& why);
   Status keep_histograms(const std::vector<std::string>& names, const SqlRows& rows, size_t row,
                          size_t first, int64_t number, std::string_view part);
   Result<SqlRows> select(const TeamTable& table, const Where& where, std::string_view end,
@@ -301,6 +305,7 @@ class TeamRunStore final : public RunStore {
   std::unique_ptr<Connection> here_;        // the rows that were fetched, as in a database file
   std::unique_ptr<RunStore> rows_;          // of here_
   std::map<std::string, int64_t> numbers_;  // of the runs that are in here_
+  std::vector<Error> damaged_;              // the runs that were left out
   std::map<TeamPart, std::set<std::string>> fetched_;  // the runs with that part of them
   // The files that were fetched, the last one used first.
   struct File {
@@ -347,12 +352,12 @@ Result<SqlRows> TeamRunStore::select(const TeamTable& table, const Where& where,
   return rows;
 }
 
-/// Puts rows of the store into the same table here.
+/// Puts rows of the store into the same table here. A run whose row does not fit is left out.
 Status TeamRunStore::keep(const TeamTable& table, const std::vector<TeamColumn>& columns,
                           const std::vector<std::string>& histograms, const SqlRows& rows) {
-  const bool is_run = table.name == "run";
-  std::string names = is_run ? "" : "run", parameters = is_run ? "" : "?1";
-  int count = is_run ? 0 : 1;
+  std::string names = table.name == "run" ? "" : "run";
+  std::string parameters = table.name == "run" ? "" : "?1";
+  int count = table.name == "run" ? 0 : 1;
   for (const TeamColumn& column : columns) {
     names += (names.empty() ? "" : ", ") + quoted_name(column.name);
     parameters += fmt::format("{}?{}", parameters.empty() ? "" : ", ", ++count);
@@ -361,38 +366,59 @@ Status TeamRunStore::keep(const TeamTable& table, const std::vector<TeamColumn>&
   TOPSPIN_ASSIGN(Statement insert,
                  here_->prepare(fmt::format("INSERT INTO {} ({}) VALUES ({})",
                                             quoted_name(table.name), names, parameters)));
-  std::vector<std::string> texts(columns.size());
   for (size_t row = 0; row < rows.size(); ++row) {
-    const std::string id(rows.bytes(row, 0));
-    int parameter = 1;
-    if (!is_run) {
-      const auto known = numbers_.find(id);
-      if (known == numbers_.end()) continue;
-      insert.bind_int(parameter++, known->second);
-    }
-    std::string_view part;
-    for (size_t i = 0; i < columns.size(); ++i, ++parameter) {
-      const size_t at = i + 1;
-      if (columns[i].name == "part") part = rows.bytes(row, at);
-      if (rows.is_null(row, at)) {
-        insert.bind_null(parameter);
-      } else if (columns[i].type == TeamColumn::Type::kInteger) {
-        const auto value = rows.integer(row, at);
-        if (!value) return make_error(ErrorCode::kInput, "a column of another type than bigint");
-        if (is_run && columns[i].name == "run") numbers_[id] = *value;
-        insert.bind_int(parameter, *value);
-      } else if (columns[i].type == TeamColumn::Type::kText) {
-        texts[i] = from_team_text(rows.bytes(row, at));
-        insert.bind_text(parameter, texts[i]);
-      } else {
-        insert.bind_blob(parameter, rows.bytes(row, at));
-      }
-    }
-    TOPSPIN_TRY(insert.run());
-    if (!histograms.empty())
-      TOPSPIN_TRY(keep_histograms(histograms, rows, row, 1 + columns.size(), numbers_[id], part));
+    const Status kept = keep_row(table, columns, histograms, rows, row, insert);
+    if (kept.ok()) continue;
+    insert.reset();
+    TOPSPIN_TRY(leave_out(std::string(rows.bytes(row, 0)), kept.error()));
   }
   return transaction.commit();
+}
+
+Status TeamRunStore::keep_row(const TeamTable& table, const std::vector<TeamColumn>& columns,
+                              const std::vector<std::string>& histograms, const SqlRows& rows,
+                              size_t row, Statement& insert) {
+  const bool is_run = table.name == "run";
+  const std::string id(rows.bytes(row, 0));
+  int parameter = 1;
+  if (!is_run) {
+    const auto known = numbers_.find(id);
+    if (known == numbers_.end()) return {};  // left out
+    insert.bind_int(parameter++, known->second);
+  }
+  std::string_view part;
+  std::vector<std::string> texts(columns.size());
+  for (size_t i = 0; i < columns.size(); ++i, ++parameter) {
+    const size_t at = i + 1;
+    if (columns[i].name == "part") part = rows.bytes(row, at);
+    if (rows.is_null(row, at)) {
+      insert.bind_null(parameter);
+    } else if (columns[i].type == TeamColumn::Type::kInteger) {
+      const auto value = rows.integer(row, at);
+      if (!value) return make_error(ErrorCode::kInput, "a column of another type than bigint");
+      if (is_run && columns[i].name == "run") numbers_[id] = *value;
+      insert.bind_int(parameter, *value);
+    } else if (columns[i].type == TeamColumn::Type::kText) {
+      texts[i] = from_team_text(rows.bytes(row, at));
+      insert.bind_text(parameter, texts[i]);
+    } else {
+      insert.bind_blob(parameter, rows.bytes(row, at));
+    }
+  }
+  TOPSPIN_TRY(insert.run());
+  if (histograms.empty()) return {};
+  return keep_histograms(histograms, rows, row, 1 + columns.size(), numbers_[id], part);
+}
+
+/// Forgets a run that cannot be read. list_runs() tells of it.
+Status TeamRunStore::leave_out(const std::string& id, const Error& why) {
+  numbers_.erase(id);
+  damaged_.push_back(make_error(ErrorCode::kInput, fmt::format("run {} is damaged in the store {}",
+                                                               id, session_->connection->name())));
+  if (why.os_errno != 0) return why;  // not the row's fault
+  TOPSPIN_ASSIGN(Statement remove, here_->prepare("DELETE FROM run WHERE id = ?1"));
+  remove.bind_text(1, id);
+  return remove.run();
 }
 
 Status TeamRunStore::keep_histograms(const std::vector<std::string>& names, const SqlRows& rows,
@@ -473,6 +499,9 @@ Result<std::vector<StoredRun>> TeamRunStore::list_runs(const RunFilter& filter,
   };
   if (filter.words.empty()) TOPSPIN_TRY(add(nullptr));
   for (const std::string& word : filter.words) TOPSPIN_TRY(add(&word));
+  if (!damaged_.empty() && damaged == nullptr) return damaged_.front();
+  if (damaged != nullptr) damaged->insert(damaged->end(), damaged_.begin(), damaged_.end());
+  damaged_.clear();
   TOPSPIN_ASSIGN(auto runs, rows_->list_runs(damaged));
   std::erase_if(runs, [&](const StoredRun& run) { return !matching.contains(run.info.id); });
   return runs;

@@ -15,6 +15,7 @@
 #include "report/json/reports.h"
 #include "report/markdown/markdown_report.h"
 #include "report/text/text_report.h"
+#include "store/team_address.h"
 
 namespace topspin {
 namespace {
@@ -67,7 +68,8 @@ Status load_config(GateOptions& o, bool changes_database) {
   files.inputs = o.samples;
   files.inputs.insert(files.inputs.end(), {path, o.series});
   const std::string database = database_path(o.db);
-  (changes_database ? files.changed_databases : files.databases).push_back(database);
+  const bool is_changed_file = changes_database && !is_team_address(database);
+  (is_changed_file ? files.changed_databases : files.databases).push_back(database);
   // The file must belong to the user.
   TOPSPIN_TRY(give_up_all_privileges(true));
   TOPSPIN_ASSIGN(ExportTarget target, ExportTarget::open(o.output, database));
