@@ -224,6 +224,7 @@ Result<std::vector<StoredRun>> list_runs_named(RunStore& store, std::vector<std:
 
 Result<std::vector<StoredRun>> select_runs(RunStore& store,
                                            std::span<const std::string> selectors) {
+  if (selectors.empty()) return std::vector<StoredRun>();
   if (selectors.size() == 1 && selectors.front() == "last") {  // reads no other run
     TOPSPIN_ASSIGN(StoredRun last, store.last_run());
     return std::vector<StoredRun>{std::move(last)};

@@ -193,11 +193,13 @@ class RunStore {
   /// The fold of the ticks. For a run that has ended it is stored, and reading it costs a few rows.
   /// Otherwise the ticks are read.
   virtual Result<RunFold> fold(const std::string& run_id, RunPart part) = 0;
-  /// The folds of several runs, in their order. Of the distributions, only those of these names
-  /// (core/tick/numbers.h) need be there, and neither CPUs nor perf events: a store that is far
-  /// away then sends a fraction.
-  virtual Result<std::vector<RunFold>> folds(const std::vector<StoredRun>& runs, RunPart part,
-                                             std::span<const std::string_view> distributions);
+  /// Visits the folds of several runs, each once, with its position in `runs`. Of the
+  /// distributions, only those of these names (core/tick/numbers.h) need be there, and neither CPUs
+  /// nor perf events: a store that is far away then sends a fraction. The order is that of the
+  /// store.
+  virtual Status for_each_fold(const std::vector<StoredRun>& runs, RunPart part,
+                               std::span<const std::string_view> distributions,
+                               const std::function<void(size_t, const RunFold&)>& visit);
   virtual Status for_each_flow(const std::string& run_id,
                                const std::function<void(const FlowRow&)>& visit) = 0;
   virtual Status for_each_thread(const std::string& run_id,

@@ -35,15 +35,15 @@ Status check_sides(const std::vector<StoredRun>& a, const std::vector<StoredRun>
 }
 
 Result<std::vector<MeasuredRun>> measure_runs(RunStore& store, const std::vector<StoredRun>& runs) {
-  TOPSPIN_ASSIGN(const std::vector<RunFold> folds,
-                 store.folds(runs, RunPart::kMeasured, RunTotals::distributions()));
+  std::vector<MeasuredRun> measured(runs.size());
+  TOPSPIN_TRY(store.for_each_fold(runs, RunPart::kMeasured, RunTotals::distributions(),
+                                  [&](size_t i, const RunFold& fold) {
+                                    measured[i] = {runs[i], RunTotals(fold)};
+                                  }));
   TOPSPIN_TRY(store.expect(runs));
-  std::vector<MeasuredRun> measured;
-  for (size_t i = 0; i < runs.size(); ++i) {
-    MeasuredRun one{runs[i], RunTotals(folds[i])};
-    TOPSPIN_ASSIGN(const auto load, store.load_load(runs[i].info.id));
+  for (MeasuredRun& one : measured) {
+    TOPSPIN_ASSIGN(const auto load, store.load_load(one.run.info.id));
     if (load) one.totals.set_load(*load);
-    measured.push_back(std::move(one));
   }
   return measured;
 }

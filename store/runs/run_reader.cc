@@ -1079,13 +1079,14 @@ Result<std::optional<LoadResult>> SqliteRunStore::load_load(const std::string& r
 
 }  // namespace
 
-Result<std::vector<RunFold>> RunStore::folds(const std::vector<StoredRun>& runs, RunPart part,
-                                             std::span<const std::string_view> /*distributions*/) {
-  std::vector<RunFold> folds;
-  for (const StoredRun& run : runs) {
-    TOPSPIN_ASSIGN(folds.emplace_back(), fold(run.info.id, part));
+Status RunStore::for_each_fold(const std::vector<StoredRun>& runs, RunPart part,
+                               std::span<const std::string_view> /*distributions*/,
+                               const std::function<void(size_t, const RunFold&)>& visit) {
+  for (size_t i = 0; i < runs.size(); ++i) {
+    TOPSPIN_ASSIGN(const RunFold one, fold(runs[i].info.id, part));
+    visit(i, one);
   }
-  return folds;
+  return {};
 }
 
 Result<std::unique_ptr<RunStore>> open_run_file(const std::string& path) {

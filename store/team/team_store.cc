@@ -164,7 +164,7 @@ class FoldLoader {
 
   /// Adds the row to the fold of its run.
   Status load(const SqlRows& rows, size_t row, Connection& here,
-              std::map<std::string, std::map<RunPart, RunFold>, std::less<>>& found) const {
+              std::map<RunPart, RunFold>& found) const {
     const auto damage = [] { return make_error(ErrorCode::kInput, "a value of a wrong type"); };
     if (!part_ || !statistic_ || !ticks_ || !half_open_) return damage();
     const auto ticks = rows.integer(row, *ticks_), half_open = rows.integer(row, *half_open_);
@@ -185,7 +185,7 @@ class FoldLoader {
     }
     const RunPart part =
         rows.bytes(row, *part_) == "measured" ? RunPart::kMeasured : RunPart::kWhole;
-    RunFold& fold = found[std::string(rows.bytes(row, 0))][part];
+    RunFold& fold = found[part];
     fold.ticks = static_cast<uint64_t>(*ticks);
     fold.half_open_before = static_cast<uint64_t>(*half_open);
     const bool merged = rows.bytes(row, *statistic_) == "merged";
@@ -224,8 +224,9 @@ class TeamRunStore final : public RunStore {
     TOPSPIN_TRY(need(TeamPart::kTotals, {run_id}));
     return rows_->fold(run_id, part);
   }
-  Result<std::vector<RunFold>> folds(const std::vector<StoredRun>& runs, RunPart part,
-                                     std::span<const std::string_view> distributions) override;
+  Status for_each_fold(const std::vector<StoredRun>& runs, RunPart part,
+                       std::span<const std::string_view> distributions,
+                       const std::function<void(size_t, const RunFold&)>& visit) override;
   Result<std::vector<RunStage>> load_stages(const std::string& run_id) override {
     TOPSPIN_TRY(need(TeamPart::kLoad, {run_id}));
     return rows_->load_stages(run_id);
@@ -556,37 +557,44 @@ Status TeamRunStore::expect(const std::vector<StoredRun>& runs) {
   return need(TeamPart::kLoad, ids);
 }
 
-Result<std::vector<RunFold>> TeamRunStore::folds(const std::vector<StoredRun>& runs, RunPart part,
-                                                 std::span<const std::string_view> distributions) {
+Status TeamRunStore::for_each_fold(const std::vector<StoredRun>& runs, RunPart part,
+                                   std::span<const std::string_view> distributions,
+                                   const std::function<void(size_t, const RunFold&)>& visit) {
   TeamTable wanted = table("total");
   std::erase_if(wanted.histograms, [&](const std::string& name) {
     return std::find(distributions.begin(), distributions.end(), name) == distributions.end();
   });
   std::vector<std::string> ids;
-  for (const StoredRun& run : runs) ids.push_back(run.info.id);
+  std::map<std::string, size_t, std::less<>> waiting;
+  for (const StoredRun& run : runs) {
+    waiting.emplace(run.info.id, ids.size());
+    ids.push_back(run.info.id);
+  }
   Where where(session_->project);
   restrict_to_runs(where, ids);
   std::vector<TeamColumn> columns;
   std::vector<std::string> histograms;
-  TOPSPIN_ASSIGN(const SqlRows rows, select(wanted, where, "", columns, histograms));
-  FoldLoader loader(columns, histograms);
-  std::map<std::string, std::map<RunPart, RunFold>, std::less<>> found;
-  for (size_t row = 0; row < rows.size(); ++row) {
-    if (const Status loaded = loader.load(rows, row, *here_, found); !loaded.ok())
-      return damaged_rows("a run's totals", loaded.error());
-  }
-  std::vector<RunFold> folds;
-  for (const std::string& id : ids) {
-    auto& of_run = found[id];
-    // Without a load stage every tick was measured, and only the whole is stored.
-    const auto fold = of_run.find(of_run.contains(part) ? part : RunPart::kWhole);
-    if (fold == of_run.end()) {
-      TOPSPIN_ASSIGN(folds.emplace_back(), this->fold(id, part));
-    } else {
-      folds.push_back(std::move(fold->second));
+  TOPSPIN_ASSIGN(const SqlRows rows, select(wanted, where, "ORDER BY r.run", columns, histograms));
+  const FoldLoader loader(columns, histograms);
+  for (size_t row = 0; row < rows.size();) {
+    const std::string_view id = rows.bytes(row, 0);
+    std::map<RunPart, RunFold> found;
+    for (; row < rows.size() && rows.bytes(row, 0) == id; ++row) {
+      if (const Status loaded = loader.load(rows, row, *here_, found); !loaded.ok())
+        return damaged_rows("a run's totals", loaded.error());
     }
+    // Without a load stage every tick was measured, and only the whole is stored.
+    const auto fold = found.find(found.contains(part) ? part : RunPart::kWhole);
+    const auto place = waiting.find(id);
+    if (fold == found.end() || place == waiting.end()) continue;
+    visit(place->second, fold->second);
+    waiting.erase(place);
   }
-  return folds;
+  for (const auto& [id, place] : waiting) {
+    TOPSPIN_ASSIGN(const RunFold one, this->fold(id, part));
+    visit(place, one);
+  }
+  return {};
 }
 
 Result<RunStore*> TeamRunStore::file_of(const std::string& run_id) {
