@@ -169,6 +169,7 @@ TEST_F(Completion, OfBash) {
   EXPECT_EQ(completed("record -i lo"), "lo\n");
   EXPECT_EQ(completed("record --probe scheduler=tp_"), "scheduler=tp_btf\n");
   EXPECT_EQ(completed("accept --metric reply_latency"), "reply_latency_ns\n");
+  EXPECT_EQ(completed("load http --connection k"), "keep-alive\n");
 }
 
 /// Labels come from databases, and databases from strangers.
