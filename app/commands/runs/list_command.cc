@@ -63,23 +63,6 @@ Result<std::vector<StoredRun>> filtered(const ListOptions& o, std::vector<Stored
   return runs;
 }
 
-/// Reads a run's numbers. A list shows all runs, so if the ticks of one cannot be read, its row
-/// says so.
-RunListRow read_row(RunStore& store, StoredRun run) {
-  RunListRow row;
-  const auto measured = measure_runs(store, {run});
-  if (measured.ok()) {
-    row.measured = measured->front();
-    row.standing = standing_of(run.info, run.end, row.measured.totals);
-    return row;
-  }
-  row.standing = standing_of(run.info, run.end, {});
-  row.standing.reasons.push_back(measured.error().message);
-  row.standing.may_be_judged = false;
-  row.measured.run = std::move(run);
-  return row;
-}
-
 /// The columns of a line: $COLUMNS, else those of the terminal; kAnyWidth if neither is known, as
 /// in a pipe.
 size_t line_width() {
@@ -118,7 +101,7 @@ int list(const ListOptions& o) {
   const auto chosen = filtered(o, std::move(*runs));
   if (!chosen.ok()) return fail(chosen.error());
   std::vector<RunListRow> rows;
-  for (const StoredRun& run : *chosen) rows.push_back(read_row(**store, run));
+  for (const StoredRun& run : *chosen) rows.push_back(read_list_row(**store, run));
   fmt::print("{}", rendered(o, rows));
   if (o.format != "json" && rows.empty()) {
     const std::string file = database_path(o.db);
