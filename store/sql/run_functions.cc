@@ -78,7 +78,9 @@ Result<std::vector<std::string_view>> texts(std::span<const SqlValue> arguments)
   std::vector<std::string_view> all;
   for (const SqlValue& argument : arguments) {
     const auto* text = std::get_if<std::string>(&argument);
-    if (text == nullptr) return make_error(ErrorCode::kUsage, "this function is one of the views'");
+    if (text == nullptr)
+      return make_error(ErrorCode::kUsage,
+                        "run_word() and number_of_run() take the texts that the views give them");
     all.emplace_back(*text);
   }
   return all;

@@ -99,7 +99,7 @@ class SqliteReader final : public SqlReader {
     }
   }
 
-  // In this order: closing the connection ends what uses the others.
+  // The others use the connection, so it is closed last.
   std::unique_ptr<Connection> connection_;
   std::unique_ptr<RunStore> store_;
   RunFunctions runs_;

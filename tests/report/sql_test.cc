@@ -131,6 +131,16 @@ TEST_F(Sql, TicksHaveRatesAndTheScaledCountsOfPerfEvents) {
                              "i": 4000, "absent": null}])"));
 }
 
+TEST_F(Sql, NoSampleIsAnEmptyHistogramAndNotMeasuredIsNull) {
+  for (const char* view : {"ticks", "totals"}) {
+    EXPECT_EQ(rows(fmt::format("SELECT hist_count(tcp_handshake_ns) AS none, "
+                               "hist_count(run_queue_latency_ns) AS absent FROM {} LIMIT 1",
+                               view)),
+              Json::parse(R"([{"none": 0, "absent": null}])"))
+        << view;
+  }
+}
+
 TEST_F(Sql, RunsSayWhatAListSays) {
   const Json run = rows("SELECT run, id, state, status, duration_s, source_commit FROM runs");
   EXPECT_EQ(run, Json::array({{{"run", 1},
