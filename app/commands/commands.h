@@ -26,6 +26,7 @@ void add_list_command(CLI::App& root, Action& action);
 void add_report_command(CLI::App& root, Action& action);
 void add_explain_command(CLI::App& root, Action& action);
 void add_export_command(CLI::App& root, Action& action);
+void add_sql_command(CLI::App& root, Action& action);
 void add_compare_command(CLI::App& root, Action& action);
 void add_gate_command(CLI::App& root, Action& action);
 void add_accept_command(CLI::App& root, Action& action);

@@ -1,10 +1,4 @@
-// CSV (RFC 4180): a header with units in the names, cells separated by commas, lines ended by CRLF.
-//
-// Texts are always quoted, numbers never. A text that a spreadsheet would take for a formula is
-// prefixed with an apostrophe. Such a text has, as the first character that is not a space, one of
-// = + - @ (or its full-width form), a tab, a carriage return or a line feed. A later line of a text
-// gets an apostrophe too if it begins like a command to a CI system's log ("::" or "##"). Absent
-// values are empty.
+// `topspin export --format csv`: one table with a header. csv_line.h says how lines are written.
 #include <array>
 #include <type_traits>
 #include <utility>
@@ -14,32 +8,12 @@
 #include <fmt/ranges.h>
 
 #include "core/base/text.h"
+#include "report/export/csv_line.h"
 #include "report/export/export.h"
 #include "report/export/rows.h"
 
 namespace topspin {
 namespace {
-
-bool starts_formula(std::string_view text) {
-  const size_t first = text.find_first_not_of(' ');
-  if (first == std::string_view::npos) return false;
-  text.remove_prefix(first);
-  constexpr std::array<std::string_view, 11> kStarts = {
-      "=", "+", "-", "@", "\t", "\r", "\n", "\uFF1D", "\uFF0B", "\uFF0D", "\uFF20"};
-  for (const std::string_view start : kStarts) {
-    if (text.starts_with(start)) return true;
-  }
-  return false;
-}
-
-/// Whether the text after a line end would be taken for a command. Log readers skip white space of
-/// any script, so everything that is not ASCII is skipped here.
-bool starts_command(std::string_view text) {
-  while (!text.empty() && (text.front() <= ' ' || static_cast<uint8_t>(text.front()) >= 0x7f) &&
-         text.front() != '\n')
-    text.remove_prefix(1);
-  return text.starts_with("::") || text.starts_with("##");
-}
 
 /// Writes the cells of a line. The header line is made by the same calls, with names for values.
 class LineWriter {
@@ -49,60 +23,38 @@ class LineWriter {
   template <typename T>
   void operator()(std::string_view name, const T& value) {
     if (header_)
-      text(name);
+      line_.text(name);
     else
       put(value);
   }
-  std::string end() && {
-    line_ += "\r\n";
-    return std::move(line_);
-  }
+  std::string end() && { return std::move(line_).end(); }
   bool header() const { return header_; }
 
  private:
-  void separate() {
-    if (!first_) line_ += ',';
-    first_ = false;
-  }
-  void text(std::string_view raw) {
-    separate();
-    const std::string clean = replace_unprintable(raw);
-    line_ += '"';
-    if (starts_formula(clean)) line_ += '\'';
-    for (size_t i = 0; i < clean.size(); ++i) {
-      if (clean[i] == '"') line_ += '"';
-      line_ += clean[i];
-      const bool line_end = clean[i] == '\n' || clean[i] == '\r';
-      if (line_end && starts_command(std::string_view(clean).substr(i + 1))) line_ += '\'';
-    }
-    line_ += '"';
-  }
   template <typename T>
   requires std::is_integral_v<T>
   void put(T value) {
-    separate();
     if constexpr (std::is_same_v<T, bool>)
-      line_ += value ? '1' : '0';
+      line_.number(value ? 1 : 0);
     else
-      fmt::format_to(std::back_inserter(line_), "{}", value);
+      line_.number(value);
   }
   template <typename T>
   void put(const std::optional<T>& value) {
     if (value)
       put(*value);
     else
-      separate();
+      line_.absent();
   }
   void put(const std::string& value) {
     if (value.empty())
-      separate();
+      line_.absent();
     else
-      text(value);
+      line_.text(value);
   }
 
   bool header_;
-  bool first_ = true;
-  std::string line_;
+  CsvLine line_;
 };
 
 /// A histogram's percentiles: reply_latency_ns_count, _sum, _min, _p50, ...

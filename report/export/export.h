@@ -30,6 +30,7 @@ class ExportOutput {
   void write(std::string_view bytes);
   /// Passes on the rest. Returns the first error, if there was one.
   Status finish();
+  const Status& status() const { return status_; }
 
  private:
   void flush();

@@ -144,6 +144,10 @@ void distrust(sqlite3* db) {
   sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DDL, 0, nullptr);
   sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   sqlite3_limit(db, SQLITE_LIMIT_LENGTH, kMaxValueBytes);
+  // A table of a hostile schema may be read by code of SQLite's extensions, such as full-text
+  // search. Those of JSON read only their arguments.
+  const char* kept_modules[] = {"json_each", "json_tree", nullptr};
+  sqlite3_drop_modules(db, kept_modules);
 }
 
 }  // namespace

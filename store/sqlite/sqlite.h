@@ -1,5 +1,6 @@
 // A small wrapper of SQLite: connections, statements and transactions that close themselves, and
-// errors that say what to do. Only sqlite.cc includes sqlite3.h. It knows nothing about runs.
+// errors that say what to do. Only files of this room include sqlite3.h. It knows nothing about
+// runs.
 //
 // A Connection and its Statements belong to one thread at a time and must not cross a fork.
 #pragma once
@@ -106,6 +107,7 @@ class Connection {
 
  private:
   friend class Statement;
+  friend struct ForeignSqlState;
   Connection(std::string path, Access access) : path_(std::move(path)), access_(access) {}
   Error error(int code) const;
   void keep(sqlite3_stmt* statement);

@@ -6,12 +6,35 @@
 
 #include <gtest/gtest.h>
 
+#include "store/sql/sql_reader.h"
 #include "store/sqlite/sqlite.h"
 #include "store_testing.h"
 #include "tests/support/every_night.h"
 
 namespace topspin {
 namespace {
+
+/// Reads each view in SQL, and returns how many of them failed.
+int ask_everything(const std::string& path) {
+  int failures = 0;
+  const auto reader =
+      SqlReader::open(path, [](RunStore&, const StoredRun&) { return RunDescription{}; }, {});
+  if (!reader.ok()) return 1;
+  for (const SqlView& view : sql_views()) {
+    SqlRefusal refusal;
+    const auto rows = (*reader)->ask("SELECT * FROM " + view.name, refusal);
+    bool failed = rows == nullptr;
+    EXPECT_TRUE(!failed || !refusal.error.message.empty());
+    for (std::vector<SqlValue> row; !failed;) {
+      const auto more = rows->next(row);
+      failed = !more.ok();
+      EXPECT_TRUE(!failed || !more.error().message.empty());
+      if (failed || !*more) break;
+    }
+    failures += failed ? 1 : 0;
+  }
+  return failures;
+}
 
 /// Reads everything and returns how many reads failed. Each must fail with a sentence.
 int read_everything(const std::string& path) {
@@ -25,6 +48,7 @@ int read_everything(const std::string& path) {
   };
   const auto store = RunStore::open(path);
   if (!check(store)) return failures;
+  failures += ask_everything(path);
   const auto runs = (*store)->list_runs();
   check((*store)->last_run());
   if (!check(runs)) return failures;

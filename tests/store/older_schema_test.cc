@@ -11,6 +11,7 @@
 #include "store/runs/gate_log.h"
 #include "store/runs/merge.h"
 #include "store/schema/database.h"
+#include "store/sql/sql_reader.h"
 #include "store_testing.h"
 
 namespace topspin {
@@ -187,6 +188,34 @@ TEST_P(OlderSchema, ReadsAsItIsAndStaysSo) {
   EXPECT_EQ(bytes_of(older), before);
   for (const char* suffix : {"-wal", "-shm", "-journal"})
     EXPECT_FALSE(std::filesystem::exists(older + suffix)) << suffix;
+}
+
+TEST_P(OlderSchema, AnswersQuestionsInSql) {
+  const TemporaryDirectory directory;
+  const std::string newest = directory.file("newest.db"), older = directory.file("older.db");
+  store_full_run(newest);
+  copy_into_older(newest, older, GetParam());
+  const auto reader = must(
+      SqlReader::open(older, [](RunStore&, const StoredRun&) { return RunDescription{}; }, {}));
+  const auto rows_of = [&](const std::string& sql) {
+    SqlRefusal refusal;
+    std::vector<std::vector<SqlValue>> all;
+    const auto rows = reader->ask(sql, refusal);
+    EXPECT_TRUE(rows != nullptr) << sql << refusal.error.message;
+    if (rows == nullptr) return all;
+    for (std::vector<SqlValue> row; must(rows->next(row));) all.push_back(row);
+    return all;
+  };
+  for (const SqlView& view : sql_views()) {
+    (void)rows_of(view.example);
+    const size_t rows = rows_of("SELECT * FROM " + view.name).size();
+    const bool is_absent =
+        (view.name == "stages" && GetParam() < 2) || (view.name == "replies" && GetParam() < 6);
+    EXPECT_EQ(rows == 0, is_absent) << view.name;
+  }
+  EXPECT_EQ(rows_of("SELECT totals.packets = ticks.packets, loss_ticks_unstored IS NOT NULL FROM "
+                    "totals JOIN ticks USING (run, loss_ticks_unstored)"),
+            (std::vector<std::vector<SqlValue>>{{int64_t{1}, int64_t{1}}}));
 }
 
 TEST_P(OlderSchema, JoinsANewDatabaseWithAllThatItHas) {

@@ -78,29 +78,12 @@ std::vector<StoredRun> filtered(const RunFilter& filter, std::vector<StoredRun> 
   return runs;
 }
 
-/// Reads a run's numbers. A list shows all runs, so if the ticks of one cannot be read, its row
-/// says so.
-RunListRow read_row(RunStore& store, StoredRun run) {
-  RunListRow row;
-  const auto measured = measure_runs(store, {run});
-  if (measured.ok()) {
-    row.measured = measured->front();
-    row.standing = standing_of(run.info, run.end, row.measured.totals);
-    return row;
-  }
-  row.standing = standing_of(run.info, run.end, {});
-  row.standing.reasons.push_back(measured.error().message);
-  row.standing.may_be_judged = false;
-  row.measured.run = std::move(run);
-  return row;
-}
-
-/// The same for all, at once if each can be read.
+/// Reads the numbers of all runs, at once if each can be read.
 std::vector<RunListRow> read_rows(RunStore& store, const std::vector<StoredRun>& runs) {
   std::vector<RunListRow> rows;
   auto measured = measure_runs(store, runs);
   if (!measured.ok()) {
-    for (const StoredRun& run : runs) rows.push_back(read_row(store, run));
+    for (const StoredRun& run : runs) rows.push_back(read_list_row(store, run));
     return rows;
   }
   for (MeasuredRun& run : *measured) {

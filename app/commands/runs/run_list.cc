@@ -57,6 +57,21 @@ document::Row list_row(const RunListRow& row, ListColumns with) {
 
 }  // namespace
 
+RunListRow read_list_row(RunStore& store, StoredRun run) {
+  RunListRow row;
+  const auto measured = measure_runs(store, {run});
+  if (measured.ok()) {
+    row.measured = measured->front();
+    row.standing = standing_of(run.info, run.end, row.measured.totals);
+    return row;
+  }
+  row.standing = standing_of(run.info, run.end, {});
+  row.standing.reasons.push_back(measured.error().message);
+  row.standing.may_be_judged = false;
+  row.measured.run = std::move(run);
+  return row;
+}
+
 std::string_view run_state(const RunListRow& row) {
   if (!row.standing.complete) return run_status_name(row.measured.run.end.status);
   if (!row.standing.usable) return "unusable";

@@ -1,4 +1,4 @@
-// The list of runs, as a document with one row per run. Pure.
+// The list of runs, as a document with one row per run. Pure, except for read_list_row().
 #pragma once
 
 #include <string_view>
@@ -14,6 +14,10 @@ struct RunListRow {
   MeasuredRun measured;
   RunStanding standing;
 };
+
+/// Reads a run's numbers. A list shows all runs, so if the ticks of one cannot be read, its row
+/// says so.
+RunListRow read_list_row(RunStore& store, StoredRun run);
 
 /// "ok": complete, usable, may be judged; "not judged": usable only; "unusable"; or, of a run that
 /// is not complete, its status.

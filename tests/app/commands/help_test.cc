@@ -30,6 +30,7 @@ const std::vector<std::vector<std::string>> kCommands = {{},
                                                          {"report"},
                                                          {"explain"},
                                                          {"export"},
+                                                         {"sql"},
                                                          {"compare"},
                                                          {"gate"},
                                                          {"accept"},
@@ -173,6 +174,8 @@ TEST_F(Completion, OfBash) {
   EXPECT_EQ(completed("record -i lo"), "lo\n");
   EXPECT_EQ(completed("record --probe scheduler=tp_"), "scheduler=tp_btf\n");
   EXPECT_EQ(completed("accept --metric reply_latency"), "reply_latency_ns\n");
+  EXPECT_EQ(completed("sql --format ''"), "table csv json\n");
+  EXPECT_EQ(completed("load http --connection k"), "keep-alive\n");
 }
 
 /// Labels come from databases, and databases from strangers.
@@ -217,6 +220,7 @@ TEST_F(Completion, OfFish) {
   EXPECT_THAT(completed("topspin report la"), HasSubstr("last"));
   EXPECT_THAT(completed("topspin record -i l"), HasSubstr("lo\t"));
   EXPECT_THAT(completed("topspin record --probe scheduler=tp"), HasSubstr("scheduler=tp_btf\t"));
+  EXPECT_THAT(completed("topspin sql --format j"), HasSubstr("json"));
 }
 
 /// zsh completes only in a terminal: one is made, a tab is typed into it, and what it shows is
@@ -245,6 +249,7 @@ TEST_F(Completion, OfZsh) {
   EXPECT_THAT(completed("topspin load ht|load http"), HasSubstr("topspin load http"));
   EXPECT_THAT(completed("topspin load http --cl|--closed "), HasSubstr("--closed   --"));
   EXPECT_THAT(completed("topspin report la|report last"), HasSubstr("topspin report last"));
+  EXPECT_THAT(completed("topspin sql --format j|format json"), HasSubstr("--format json"));
 }
 
 /// The build generates the manual pages from the help and from documents.

@@ -75,6 +75,7 @@ const std::vector<SandboxedCommand> kOfDatabases = {
     SandboxedCommand{"explain", {"explain"}, 0, "stands out"},
     SandboxedCommand{"exportcsv", {"export", "--format", "csv"}, 0, "tick"},
     SandboxedCommand{"exportperfetto", {"export", "--format", "perfetto"}, 0, "traceEvents"},
+    SandboxedCommand{"sql", {"sql", "SELECT labels, state FROM runs"}, 0, "side=a"},
     SandboxedCommand{"compare", {"compare", "side=a", "side=b"}, 0, "INCONCLUSIVE"},
     SandboxedCommand{"gate", {"gate", "--history"}, 0, ""},
     SandboxedCommand{"accept", {"accept", "last", "--because", "test"}, 0, "accepted run #2"},
