@@ -26,10 +26,10 @@ class Texts {
   void add_or_null(const std::string& text) {
     values_.push_back(text.empty() ? std::nullopt : std::optional(to_team_text(text)));
   }
-  std::vector<SqlParameter> parameters() const {
-    std::vector<SqlParameter> parameters;
+  std::vector<PostgresParameter> parameters() const {
+    std::vector<PostgresParameter> parameters;
     for (const auto& value : values_) {
-      SqlParameter& parameter = parameters.emplace_back();
+      PostgresParameter& parameter = parameters.emplace_back();
       if (value) parameter.value = *value;
     }
     return parameters;
@@ -63,7 +63,7 @@ Status log_team_acceptance(const std::string& address, const Acceptance& accepta
   values.add_or_null(acceptance.metric);
   values.add(to_team_text(acceptance.because));
   const auto parameters = values.parameters();
-  TOPSPIN_ASSIGN([[maybe_unused]] const SqlRows rows,
+  TOPSPIN_ASSIGN([[maybe_unused]] const PostgresRows rows,
                  session->connection->query(
                      "INSERT INTO topspin.acceptance (project, entry, accepted_wall_ns, kind,"
                      " run_id, series, row_index, metric, because) VALUES ($1, $2, $3::bigint, $4,"
@@ -84,7 +84,7 @@ Status log_team_judgement(const std::string& address, const StoredJudgement& jud
   values.add(count(judgement.seed));
   values.add(to_team_text(judgement.document));
   const auto parameters = values.parameters();
-  TOPSPIN_ASSIGN([[maybe_unused]] const SqlRows rows,
+  TOPSPIN_ASSIGN([[maybe_unused]] const PostgresRows rows,
                  session->connection->query(
                      "INSERT INTO topspin.judgement (project, entry, judged_wall_ns, mode, verdict,"
                      " exit_code, seed, document) VALUES ($1, $2, $3::bigint, $4, $5, $6::bigint,"
@@ -95,7 +95,7 @@ Status log_team_judgement(const std::string& address, const StoredJudgement& jud
 
 Result<std::vector<Acceptance>> read_team_acceptances(const std::string& address) {
   TOPSPIN_ASSIGN(const auto session, team_session(address));
-  TOPSPIN_ASSIGN(const SqlRows rows,
+  TOPSPIN_ASSIGN(const PostgresRows rows,
                  session->connection->query(
                      "SELECT accepted_wall_ns, kind, run_id, series, row_index, metric, because"
                      " FROM topspin.acceptance WHERE project = $1 ORDER BY accepted_wall_ns, entry",
@@ -123,7 +123,7 @@ Result<std::vector<Acceptance>> read_team_acceptances(const std::string& address
 
 Result<std::optional<StoredJudgement>> read_last_team_judgement(const std::string& address) {
   TOPSPIN_ASSIGN(const auto session, team_session(address));
-  TOPSPIN_ASSIGN(const SqlRows rows,
+  TOPSPIN_ASSIGN(const PostgresRows rows,
                  session->connection->query(
                      "SELECT judged_wall_ns, mode, verdict, exit_code, seed, document FROM"
                      " topspin.judgement WHERE project = $1 ORDER BY judged_wall_ns DESC, entry"

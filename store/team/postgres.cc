@@ -79,26 +79,26 @@ constexpr int kBinary = 1;
 
 }  // namespace
 
-SqlRows::SqlRows(pg_result* result)
+PostgresRows::PostgresRows(pg_result* result)
     : result_(result), size_(static_cast<size_t>(pq().PQntuples(result))) {}
-SqlRows::SqlRows(SqlRows&& other) noexcept
+PostgresRows::PostgresRows(PostgresRows&& other) noexcept
     : result_(std::exchange(other.result_, nullptr)), size_(other.size_) {}
-SqlRows::~SqlRows() {
+PostgresRows::~PostgresRows() {
   if (result_ != nullptr) pq().PQclear(result_);
 }
 
-uint64_t SqlRows::affected() const {
+uint64_t PostgresRows::affected() const {
   uint64_t count = 0;
   for (const char* digit = pq().PQcmdTuples(result_); *digit >= '0' && *digit <= '9'; ++digit)
     count = count * 10 + static_cast<uint64_t>(*digit - '0');
   return count;
 }
 
-bool SqlRows::is_null(size_t row, size_t column) const {
+bool PostgresRows::is_null(size_t row, size_t column) const {
   return pq().PQgetisnull(result_, static_cast<int>(row), static_cast<int>(column)) != 0;
 }
 
-std::optional<int64_t> SqlRows::integer(size_t row, size_t column) const {
+std::optional<int64_t> PostgresRows::integer(size_t row, size_t column) const {
   if (is_null(row, column) || pq().PQftype(result_, static_cast<int>(column)) != kBigint)
     return std::nullopt;
   const std::string_view big_endian = bytes(row, column);
@@ -108,7 +108,7 @@ std::optional<int64_t> SqlRows::integer(size_t row, size_t column) const {
   return static_cast<int64_t>(be64toh(value));
 }
 
-std::string_view SqlRows::bytes(size_t row, size_t column) const {
+std::string_view PostgresRows::bytes(size_t row, size_t column) const {
   const int r = static_cast<int>(row), c = static_cast<int>(column);
   return {pq().PQgetvalue(result_, r, c), static_cast<size_t>(pq().PQgetlength(result_, r, c))};
 }
@@ -171,26 +171,27 @@ Error PostgresConnection::failed(const pg_result* result) {
   return error(ErrorCode::kInput, fmt::format(" (SQLSTATE {})", last_state_));
 }
 
-Result<SqlRows> PostgresConnection::checked(pg_result* result) {
+Result<PostgresRows> PostgresConnection::checked(pg_result* result) {
   const ExecStatusType status = result == nullptr ? PGRES_FATAL_ERROR : pq().PQresultStatus(result);
-  if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) return SqlRows(result);
+  if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) return PostgresRows(result);
   Error error = failed(result);
   if (result != nullptr) pq().PQclear(result);
   return error;
 }
 
 Status PostgresConnection::execute(const std::string& sql) {
-  TOPSPIN_ASSIGN([[maybe_unused]] const SqlRows rows, checked(pq().PQexec(handle_, sql.c_str())));
+  TOPSPIN_ASSIGN([[maybe_unused]] const PostgresRows rows,
+                 checked(pq().PQexec(handle_, sql.c_str())));
   return {};
 }
 
-Result<SqlRows> PostgresConnection::query(const std::string& sql,
-                                          std::span<const SqlParameter> parameters) {
+Result<PostgresRows> PostgresConnection::query(const std::string& sql,
+                                               std::span<const PostgresParameter> parameters) {
   std::vector<std::string> texts;  // with the NUL that libpq expects behind a text
   texts.reserve(parameters.size());
   std::vector<const char*> values;
   std::vector<int> lengths, formats;
-  for (const SqlParameter& parameter : parameters) {
+  for (const PostgresParameter& parameter : parameters) {
     if (!parameter.value) {
       values.push_back(nullptr);
     } else if (parameter.is_bytes) {
@@ -207,23 +208,23 @@ Result<SqlRows> PostgresConnection::query(const std::string& sql,
                                    kBinary));
 }
 
-Result<SqlRows> PostgresConnection::query(const std::string& sql,
-                                          std::initializer_list<std::string_view> texts) {
-  std::vector<SqlParameter> parameters;
+Result<PostgresRows> PostgresConnection::query(const std::string& sql,
+                                               std::initializer_list<std::string_view> texts) {
+  std::vector<PostgresParameter> parameters;
   for (const std::string_view text : texts) parameters.push_back({text});
   return query(sql, parameters);
 }
 
-Result<SqlTransaction> SqlTransaction::begin(PostgresConnection& connection) {
+Result<PostgresTransaction> PostgresTransaction::begin(PostgresConnection& connection) {
   TOPSPIN_TRY(connection.execute("BEGIN"));
-  return SqlTransaction(&connection);
+  return PostgresTransaction(&connection);
 }
 
-SqlTransaction::~SqlTransaction() {
+PostgresTransaction::~PostgresTransaction() {
   if (connection_ != nullptr) (void)connection_->execute("ROLLBACK");
 }
 
-Status SqlTransaction::commit() {
+Status PostgresTransaction::commit() {
   PostgresConnection* connection = std::exchange(connection_, nullptr);
   const Status committed = connection->execute("COMMIT");
   if (!committed.ok()) (void)connection->execute("ROLLBACK");

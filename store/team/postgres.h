@@ -23,17 +23,17 @@ struct pg_result;
 namespace topspin {
 
 /// A parameter of a query; absent: NULL. The text or bytes are borrowed.
-struct SqlParameter {
+struct PostgresParameter {
   std::optional<std::string_view> value;
   bool is_bytes = false;  // bytea; otherwise the text form of any type
 };
 
 /// The rows of a query, in binary. Columns count from 0.
-class SqlRows {
+class PostgresRows {
  public:
-  SqlRows(SqlRows&& other) noexcept;
-  SqlRows& operator=(SqlRows&&) = delete;
-  ~SqlRows();
+  PostgresRows(PostgresRows&& other) noexcept;
+  PostgresRows& operator=(PostgresRows&&) = delete;
+  ~PostgresRows();
 
   size_t size() const { return size_; }
   uint64_t affected() const;  // rows that the statement inserted, changed or removed
@@ -45,7 +45,7 @@ class SqlRows {
 
  private:
   friend class PostgresConnection;
-  explicit SqlRows(pg_result* result);
+  explicit PostgresRows(pg_result* result);
   pg_result* result_;
   size_t size_ = 0;
 };
@@ -62,9 +62,10 @@ class PostgresConnection {
   ~PostgresConnection();
 
   Status execute(const std::string& sql);
-  Result<SqlRows> query(const std::string& sql, std::span<const SqlParameter> parameters = {});
+  Result<PostgresRows> query(const std::string& sql,
+                             std::span<const PostgresParameter> parameters = {});
   /// All parameters are texts.
-  Result<SqlRows> query(const std::string& sql, std::initializer_list<std::string_view> texts);
+  Result<PostgresRows> query(const std::string& sql, std::initializer_list<std::string_view> texts);
 
   /// The SQLSTATE of the last statement that failed, such as "23505"; empty if the server did not
   /// answer.
@@ -75,7 +76,7 @@ class PostgresConnection {
 
  private:
   PostgresConnection(pg_conn* handle, std::string name) : handle_(handle), name_(std::move(name)) {}
-  Result<SqlRows> checked(pg_result* result);
+  Result<PostgresRows> checked(pg_result* result);
   Error failed(const pg_result* result);
 
   pg_conn* handle_;
@@ -84,18 +85,18 @@ class PostgresConnection {
 };
 
 /// BEGIN ... COMMIT; rolls back when it leaves scope uncommitted.
-class SqlTransaction {
+class PostgresTransaction {
  public:
-  static Result<SqlTransaction> begin(PostgresConnection& connection);
-  SqlTransaction(SqlTransaction&& other) noexcept : connection_(other.connection_) {
+  static Result<PostgresTransaction> begin(PostgresConnection& connection);
+  PostgresTransaction(PostgresTransaction&& other) noexcept : connection_(other.connection_) {
     other.connection_ = nullptr;
   }
-  SqlTransaction& operator=(SqlTransaction&&) = delete;
-  ~SqlTransaction();
+  PostgresTransaction& operator=(PostgresTransaction&&) = delete;
+  ~PostgresTransaction();
   Status commit();
 
  private:
-  explicit SqlTransaction(PostgresConnection* connection) : connection_(connection) {}
+  explicit PostgresTransaction(PostgresConnection* connection) : connection_(connection) {}
   PostgresConnection* connection_;  // null: committed, or moved from
 };
 

@@ -36,10 +36,10 @@ class Rows {
   size_t size() const { return values_.size(); }
   void clear() { values_.clear(); }
 
-  std::vector<SqlParameter> parameters() const {
-    std::vector<SqlParameter> parameters;
+  std::vector<PostgresParameter> parameters() const {
+    std::vector<PostgresParameter> parameters;
     for (const Value& value : values_) {
-      SqlParameter& parameter = parameters.emplace_back();
+      PostgresParameter& parameter = parameters.emplace_back();
       if (value.content) parameter.value = *value.content;
       parameter.is_bytes = value.is_bytes;
     }
@@ -95,7 +95,7 @@ class Push {
         continue;
       }
       if (state != "23505" && state != "40001") return done.error();
-      TOPSPIN_ASSIGN(const SqlRows present,
+      TOPSPIN_ASSIGN(const PostgresRows present,
                      store_.query("SELECT 1 FROM topspin.run WHERE project = $1 AND run = $2",
                                   {project_, run_}));
       if (present.size() > 0) return Pushed{.was_there = true};
@@ -108,7 +108,7 @@ class Push {
  private:
   Status attempt(const std::vector<TeamTable>& tables, size_t file_bytes,
                  const std::vector<std::string>& chunks, std::span<const TeamMetric> metrics) {
-    TOPSPIN_ASSIGN(SqlTransaction transaction, SqlTransaction::begin(store_));
+    TOPSPIN_ASSIGN(PostgresTransaction transaction, PostgresTransaction::begin(store_));
     for (const TeamTable& table : tables) {
       if (table.name == "run")
         TOPSPIN_TRY(insert_run(table, file_bytes, chunks.size()));
@@ -118,8 +118,8 @@ class Push {
     TOPSPIN_TRY(insert_metrics(metrics));
     for (size_t i = 0; i < chunks.size(); ++i) {
       const std::string position = std::to_string(i);
-      const SqlParameter values[] = {{project_}, {run_}, {position}, {chunks[i], true}};
-      TOPSPIN_ASSIGN([[maybe_unused]] const SqlRows rows,
+      const PostgresParameter values[] = {{project_}, {run_}, {position}, {chunks[i], true}};
+      TOPSPIN_ASSIGN([[maybe_unused]] const PostgresRows rows,
                      store_.query("INSERT INTO topspin.file_chunk (project, run, position, data)"
                                   " VALUES ($1, $2, $3::bigint, $4::bytea)",
                                   values));
@@ -170,7 +170,7 @@ class Push {
     for (size_t i = 0; i < columns.size(); ++i)
       add_value(row, select, static_cast<int>(i), columns[i].type);
     const auto parameters = row.parameters();
-    TOPSPIN_ASSIGN([[maybe_unused]] const SqlRows rows,
+    TOPSPIN_ASSIGN([[maybe_unused]] const PostgresRows rows,
                    store_.query(fmt::format("INSERT INTO topspin.run ({}) SELECT {} FROM"
                                             " topspin.run WHERE project = $1",
                                             names, values),
@@ -205,7 +205,7 @@ class Push {
         groups += ')';
       }
       const auto parameters = rows.parameters();
-      TOPSPIN_ASSIGN([[maybe_unused]] const SqlRows inserted,
+      TOPSPIN_ASSIGN([[maybe_unused]] const PostgresRows inserted,
                      store_.query(fmt::format("INSERT INTO topspin.{} (project, run{}) VALUES {}",
                                               quoted_name(table.name), names, groups),
                                   parameters));
@@ -256,18 +256,18 @@ class Push {
     for (const TeamMetric& m : metrics) {
       const std::string gating = m.gating ? "1" : "0", value = fmt::format("{}", m.value);
       const auto text_or_null = [](const std::string& text) {
-        return text.empty() ? SqlParameter{} : SqlParameter{text};
+        return text.empty() ? PostgresParameter{} : PostgresParameter{text};
       };
-      const SqlParameter values[] = {{project_},
-                                     {run_},
-                                     {m.metric},
-                                     {m.name},
-                                     text_or_null(m.unit),
-                                     text_or_null(m.statistic),
-                                     text_or_null(m.better),
-                                     {gating},
-                                     {value}};
-      TOPSPIN_ASSIGN([[maybe_unused]] const SqlRows rows,
+      const PostgresParameter values[] = {{project_},
+                                          {run_},
+                                          {m.metric},
+                                          {m.name},
+                                          text_or_null(m.unit),
+                                          text_or_null(m.statistic),
+                                          text_or_null(m.better),
+                                          {gating},
+                                          {value}};
+      TOPSPIN_ASSIGN([[maybe_unused]] const PostgresRows rows,
                      store_.query("INSERT INTO topspin.metric_value (project, run, metric, name,"
                                   " unit, statistic, better, gating, value) VALUES ($1, $2, $3, $4,"
                                   " $5, $6, $7, $8::bigint, $9::double precision)",
@@ -332,7 +332,7 @@ Result<std::vector<std::string>> runs_in_team_store(const std::string& address,
   TOPSPIN_TRY(check_team_schema(*session->connection));
   std::vector<std::string> present;
   for (size_t first = 0; first < runs.size(); first += kMostParameters) {
-    std::vector<SqlParameter> parameters = {{session->project}};
+    std::vector<PostgresParameter> parameters = {{session->project}};
     std::string list;
     for (const std::string& run :
          runs.subspan(first).first(std::min(kMostParameters, runs.size() - first))) {
@@ -340,7 +340,7 @@ Result<std::vector<std::string>> runs_in_team_store(const std::string& address,
       list += fmt::format("{}${}", list.empty() ? "" : ", ", parameters.size());
     }
     TOPSPIN_ASSIGN(
-        const SqlRows rows,
+        const PostgresRows rows,
         session->connection->query(
             fmt::format("SELECT run FROM topspin.run WHERE project = $1 AND run IN ({})", list),
             parameters));
@@ -368,9 +368,10 @@ Result<std::string> pull_run(const std::string& address, const std::string& run_
   TOPSPIN_ASSIGN(const auto session, team_session(address));
   PostgresConnection& store = *session->connection;
   const auto& project = session->project;
-  TOPSPIN_ASSIGN(const SqlRows run, store.query("SELECT file_bytes, file_chunks FROM topspin.run"
-                                                " WHERE project = $1 AND run = $2",
-                                                {project, run_id}));
+  TOPSPIN_ASSIGN(const PostgresRows run,
+                 store.query("SELECT file_bytes, file_chunks FROM topspin.run"
+                             " WHERE project = $1 AND run = $2",
+                             {project, run_id}));
   if (run.size() == 0) {
     return make_error(ErrorCode::kUsage, fmt::format("the store {} has no run \"{}\" of project {}",
                                                      store.name(), run_id, project));
@@ -386,7 +387,7 @@ Result<std::string> pull_run(const std::string& address, const std::string& run_
   std::vector<std::string> chunks;
   for (int64_t i = 0; i < *count; ++i) {  // one by one, so that the answer stays small
     const std::string position = std::to_string(i);
-    TOPSPIN_ASSIGN(const SqlRows chunk,
+    TOPSPIN_ASSIGN(const PostgresRows chunk,
                    store.query("SELECT data FROM topspin.file_chunk WHERE project = $1"
                                " AND run = $2 AND position = $3::bigint",
                                {project, run_id, position}));

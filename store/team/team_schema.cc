@@ -146,9 +146,9 @@ Error newer_store(const PostgresConnection& store, int64_t version) {
 Status make_tables(PostgresConnection& store) {
   TOPSPIN_ASSIGN(const auto statements, team_schema_statements());
   TOPSPIN_ASSIGN(const auto tables, team_tables());
-  TOPSPIN_ASSIGN(SqlTransaction transaction, SqlTransaction::begin(store));
+  TOPSPIN_ASSIGN(PostgresTransaction transaction, PostgresTransaction::begin(store));
   // The row's lock makes others wait who do the same.
-  TOPSPIN_ASSIGN(const SqlRows rows,
+  TOPSPIN_ASSIGN(const PostgresRows rows,
                  store.query("SELECT version FROM topspin.schema_version WHERE name = 'runs'"
                              " FOR UPDATE"));
   const int64_t version = rows.size() == 1 ? rows.integer(0, 0).value_or(0) : 0;
@@ -213,7 +213,7 @@ std::string team_column_name(const TeamTable& table, const TeamColumn& column) {
 }
 
 Result<std::map<std::string, std::set<std::string>>> columns_in_store(PostgresConnection& store) {
-  TOPSPIN_ASSIGN(const SqlRows rows,
+  TOPSPIN_ASSIGN(const PostgresRows rows,
                  store.query("SELECT CAST(table_name AS text), CAST(column_name AS text)"
                              " FROM information_schema.columns WHERE table_schema = 'topspin'"));
   std::map<std::string, std::set<std::string>> columns;
@@ -261,7 +261,7 @@ Result<TeamRoles> init_team_store(PostgresConnection& store) {
 }
 
 Status check_team_schema(PostgresConnection& store) {
-  TOPSPIN_ASSIGN(const SqlRows rows,
+  TOPSPIN_ASSIGN(const PostgresRows rows,
                  store.query("SELECT version FROM topspin.schema_version WHERE name = 'runs'"));
   const int64_t version = rows.size() == 1 ? rows.integer(0, 0).value_or(0) : 0;
   if (version > kTeamSchemaVersion) return newer_store(store, version);

@@ -33,8 +33,8 @@ class Where {
   }
   void also(const std::string& condition) { sql_ += " AND " + condition; }
   const std::string& sql() const { return sql_; }
-  std::vector<SqlParameter> parameters() const {
-    std::vector<SqlParameter> parameters;
+  std::vector<PostgresParameter> parameters() const {
+    std::vector<PostgresParameter> parameters;
     for (const std::string& value : values_) parameters.push_back({value});
     return parameters;
   }
@@ -163,7 +163,7 @@ class FoldLoader {
   }
 
   /// Adds the row to the fold of its run.
-  Status load(const SqlRows& rows, size_t row, Connection& here,
+  Status load(const PostgresRows& rows, size_t row, Connection& here,
               std::map<RunPart, RunFold>& found) const {
     const auto damage = [] { return make_error(ErrorCode::kInput, "a value of a wrong type"); };
     if (!part_ || !statistic_ || !ticks_ || !half_open_) return damage();
@@ -287,15 +287,16 @@ class TeamRunStore final : public RunStore {
   Result<std::vector<std::string>> fetch_runs(const Where& where, std::optional<uint64_t> newest);
   Status fetch(const TeamTable& table, const std::vector<std::string>& ids);
   Status keep(const TeamTable& table, const std::vector<TeamColumn>& columns,
-              const std::vector<std::string>& histograms, const SqlRows& rows);
+              const std::vector<std::string>& histograms, const PostgresRows& rows);
   Status keep_row(const TeamTable& table, const std::vector<TeamColumn>& columns,
-                  const std::vector<std::string>& histograms, const SqlRows& rows, size_t row,
+                  const std::vector<std::string>& histograms, const PostgresRows& rows, size_t row,
                   Statement& insert);
   Status leave_out(const std::string& id, const Error& why);
-  Status keep_histograms(const std::vector<std::string>& names, const SqlRows& rows, size_t row,
-                         size_t first, int64_t number, std::string_view part);
-  Result<SqlRows> select(const TeamTable& table, const Where& where, std::string_view end,
-                         std::vector<TeamColumn>& columns, std::vector<std::string>& histograms);
+  Status keep_histograms(const std::vector<std::string>& names, const PostgresRows& rows,
+                         size_t row, size_t first, int64_t number, std::string_view part);
+  Result<PostgresRows> select(const TeamTable& table, const Where& where, std::string_view end,
+                              std::vector<TeamColumn>& columns,
+                              std::vector<std::string>& histograms);
   Status need(TeamPart part, const std::vector<std::string>& ids);
   Result<RunStore*> file_of(const std::string& run_id);
 
@@ -318,9 +319,9 @@ class TeamRunStore final : public RunStore {
 };
 
 /// Selects the columns of a table that both sides know.
-Result<SqlRows> TeamRunStore::select(const TeamTable& table, const Where& where,
-                                     std::string_view end, std::vector<TeamColumn>& columns,
-                                     std::vector<std::string>& histograms) {
+Result<PostgresRows> TeamRunStore::select(const TeamTable& table, const Where& where,
+                                          std::string_view end, std::vector<TeamColumn>& columns,
+                                          std::vector<std::string>& histograms) {
   const auto attempt = [&]() {
     const auto found = there_.find(table.name);
     const auto has = [&](const std::string& name) {
@@ -355,7 +356,7 @@ Result<SqlRows> TeamRunStore::select(const TeamTable& table, const Where& where,
 
 /// Puts rows of the store into the same table here. A run whose row does not fit is left out.
 Status TeamRunStore::keep(const TeamTable& table, const std::vector<TeamColumn>& columns,
-                          const std::vector<std::string>& histograms, const SqlRows& rows) {
+                          const std::vector<std::string>& histograms, const PostgresRows& rows) {
   std::string names = table.name == "run" ? "" : "run";
   std::string parameters = table.name == "run" ? "" : "?1";
   int count = table.name == "run" ? 0 : 1;
@@ -377,7 +378,7 @@ Status TeamRunStore::keep(const TeamTable& table, const std::vector<TeamColumn>&
 }
 
 Status TeamRunStore::keep_row(const TeamTable& table, const std::vector<TeamColumn>& columns,
-                              const std::vector<std::string>& histograms, const SqlRows& rows,
+                              const std::vector<std::string>& histograms, const PostgresRows& rows,
                               size_t row, Statement& insert) {
   const bool is_run = table.name == "run";
   const std::string id(rows.bytes(row, 0));
@@ -422,9 +423,9 @@ Status TeamRunStore::leave_out(const std::string& id, const Error& why) {
   return remove.run();
 }
 
-Status TeamRunStore::keep_histograms(const std::vector<std::string>& names, const SqlRows& rows,
-                                     size_t row, size_t first, int64_t number,
-                                     std::string_view part) {
+Status TeamRunStore::keep_histograms(const std::vector<std::string>& names,
+                                     const PostgresRows& rows, size_t row, size_t first,
+                                     int64_t number, std::string_view part) {
   TOPSPIN_ASSIGN(Statement insert,
                  here_->prepare("INSERT INTO total_histogram (run, part, name, data)"
                                 " VALUES (?1, ?2, ?3, ?4)"));
@@ -445,7 +446,7 @@ Status TeamRunStore::fetch(const TeamTable& table, const std::vector<std::string
   restrict_to_runs(where, ids);
   std::vector<TeamColumn> columns;
   std::vector<std::string> histograms;
-  TOPSPIN_ASSIGN(const SqlRows rows, select(table, where, "", columns, histograms));
+  TOPSPIN_ASSIGN(const PostgresRows rows, select(table, where, "", columns, histograms));
   const Status kept = keep(table, columns, histograms, rows);
   return kept.ok() ? kept : damaged_rows(fmt::format("a row of {}", table.name), kept.error());
 }
@@ -455,7 +456,7 @@ Result<std::vector<std::string>> TeamRunStore::fetch_runs(const Where& where,
                                                           std::optional<uint64_t> newest) {
   std::vector<TeamColumn> columns;
   std::vector<std::string> none;
-  TOPSPIN_ASSIGN(const SqlRows rows,
+  TOPSPIN_ASSIGN(const PostgresRows rows,
                  select(table("run"), where,
                         fmt::format("ORDER BY r.number DESC{}",
                                     newest ? fmt::format(" LIMIT {}", *newest) : ""),
@@ -574,7 +575,8 @@ Status TeamRunStore::for_each_fold(const std::vector<StoredRun>& runs, RunPart p
   restrict_to_runs(where, ids);
   std::vector<TeamColumn> columns;
   std::vector<std::string> histograms;
-  TOPSPIN_ASSIGN(const SqlRows rows, select(wanted, where, "ORDER BY r.run", columns, histograms));
+  TOPSPIN_ASSIGN(const PostgresRows rows,
+                 select(wanted, where, "ORDER BY r.run", columns, histograms));
   const FoldLoader loader(columns, histograms);
   for (size_t row = 0; row < rows.size();) {
     const std::string_view id = rows.bytes(row, 0);
