@@ -27,6 +27,7 @@ std::string remedy_of(Rung rung, const Error& error) {
                    rung == Rung::kTracepoint;
   if (rung == Rung::kTracepoint && error.message.find("no tracefs") != std::string::npos)
     return "sudo mount -t tracefs nodev /sys/kernel/tracing";
+  if (error.message.find(kRefusedAnyway) != std::string::npos) return kAllowAnyway;
   if (error.code == ErrorCode::kPermission && bpf) {
     const auto needs = [&](const char* name) {
       return error.message.find(name) != std::string::npos;

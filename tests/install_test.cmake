@@ -5,6 +5,8 @@ file(REMOVE_RECURSE ${prefix})
 execute_process(COMMAND ${CMAKE_COMMAND} --install ${BUILD_DIR} --prefix ${prefix} OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
 foreach(file bin/topspin share/doc/topspin/README.md share/doc/topspin/LICENSE
         share/doc/topspin/docs/gate.md share/topspin/plans/http_close.toml share/topspin/subjects/server.js
+        lib/systemd/system/topspin-record@.service lib/sysusers.d/topspin.conf
+        share/topspin/container/Dockerfile share/topspin/kubernetes/daemonset.yaml
         libexec/topspin/run-gate libexec/topspin/post-comment share/bash-completion/completions/topspin
         share/zsh/site-functions/_topspin share/fish/vendor_completions.d/topspin.fish
         share/man/man1/topspin.1 share/man/man1/topspin-record.1 share/man/man1/topspin-load-http.1)

@@ -32,6 +32,7 @@ struct RecordOptions {
   bool syscalls = false;
   std::string runtime;  // auto, none, names and files
   uint64_t max_stored_flows = 200'000;
+  std::string retain;  // remove runs that started longer ago, as typed; empty: none
   bool counters = false;
   int64_t stacks_per_second = 0;
   bool quiet = false;

@@ -120,6 +120,9 @@ Result<RecordSettings> make_record_settings(const RecordOptions& o) {
   if (!o.duration.empty()) {
     TOPSPIN_ASSIGN(settings.duration_ns, positive_duration(o.duration, "--duration"));
   }
+  if (!o.retain.empty()) {
+    TOPSPIN_ASSIGN(settings.retain_ns, positive_duration(o.retain, "--retain"));
+  }
   TOPSPIN_TRY(read_subject(o, settings));
   TOPSPIN_TRY(read_probes(o, settings));
   if (!settings.live.filter.empty()) TOPSPIN_TRY(check_filter(settings.live.filter));

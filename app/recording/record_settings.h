@@ -20,6 +20,7 @@ struct RecordSettings {
   ProbeOptions probes;
   std::map<std::string, std::string> labels;
   std::optional<int64_t> duration_ns;
+  std::optional<int64_t> retain_ns;  // how long runs are kept in the database
   std::string subject_text;
 };
 

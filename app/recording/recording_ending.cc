@@ -7,8 +7,23 @@
 #include "app/host/outlet.h"
 #include "app/recording/recording_run.h"
 #include "app/recording/run_ending.h"
+#include "core/base/clock.h"
+#include "core/base/text.h"
+#include "store/runs/run_edit.h"
 
 namespace topspin {
+namespace {
+
+/// Returns how many runs were removed.
+Result<size_t> remove_runs_older_than(int64_t age_ns, const std::string& database) {
+  TOPSPIN_ASSIGN(const auto old, runs_before(database, wall_now_ns() - age_ns, false));
+  if (!old.empty()) {
+    TOPSPIN_ASSIGN([[maybe_unused]] const RemovedRuns removed, remove_runs(database, old));
+  }
+  return old.size();
+}
+
+}  // namespace
 
 /// kEnding: the load stops, then the ticks end.
 void Recording::make_last_tick() {
@@ -83,9 +98,20 @@ Result<int> Recording::finish() {
   // A quiet recording has not reported this yet. Without a screen it reports only losses.
   if (options_.quiet && (packets_unwritten_ > 0 || (packet_file_ && onlooker_ != nullptr)))
     say(packets_text_);
+  if (settings_.retain_ns) remove_old_runs();
   if (ending_.signal() == 0 && onlooker_ != nullptr && onlooker_->output_failed())
     return make_error(ErrorCode::kOutput, "cannot write to standard output");
   return exit_code_of(end);
+}
+
+/// The run is stored, so what goes wrong here is not the recording's end.
+void Recording::remove_old_runs() const {
+  const auto removed = remove_runs_older_than(*settings_.retain_ns, database_);
+  if (!removed.ok()) {
+    say(fmt::format("the old runs were not removed: {}", removed.error().message));
+  } else if (*removed > 0 && !options_.quiet) {
+    say(fmt::format("{} older run{} removed", *removed, *removed == 1 ? " was" : "s were"));
+  }
 }
 
 /// The exit code of a run that was stored, or that was not meant to be stored.

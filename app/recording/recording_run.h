@@ -84,6 +84,7 @@ class Recording {
   void end_packets();
   void drain_pass();
   Result<int> finish();
+  void remove_old_runs() const;
   int exit_code_of(const RunEnd& end) const;
 
   const RecordOptions& options_;

@@ -93,6 +93,10 @@ Error BpfLog::error(std::string_view what, int os_errno, bool needs_btf) const {
                                   what),
                       os_errno);
   const std::string warning = first_warning();
+  // libbpf's first, trivial program. The kernel itself would have accepted it.
+  if (os_errno == EPERM && warning.find("bpf_object__probe_loading") != warning.npos)
+    return make_error(ErrorCode::kPermission, fmt::format("{}: bpf() is {}", what, kRefusedAnyway),
+                      os_errno);
   if (const std::string missing = missing_in_kernel(warning); !missing.empty())
     return make_error(ErrorCode::kUnsupported, fmt::format("{}: {}", what, missing), os_errno);
   return make_error(os_errno == EPERM ? ErrorCode::kPermission : ErrorCode::kUnsupported,

@@ -3,6 +3,13 @@
 
 namespace topspin {
 
+/// Why the kernel may refuse what the capabilities of this thread allow.
+inline constexpr const char* kRefusedAnyway =
+    "refused, though topspin has the capabilities: in a container by its seccomp profile, else by "
+    "a security module or lockdown";
+inline constexpr const char* kAllowAnyway =
+    "in a container, --security-opt seccomp=unconfined (docs/containers.md)";
+
 /// REQUIRES: a CAP_* number. Also false if the kernel does not know it.
 bool has_effective_capability(int capability);
 

@@ -31,6 +31,9 @@ int paranoid_level(ProcReader& proc) {
 Error perf_events_refused(int os_errno) {
   ProcReader proc("/proc");
   const int level = paranoid_level(proc);
+  if (level <= 2 && has_effective_capability(CAP_PERFMON))
+    return make_error(ErrorCode::kPermission, fmt::format("perf events are {}", kRefusedAnyway),
+                      os_errno);
   return make_error(
       ErrorCode::kPermission,
       level > 2 ? fmt::format(
@@ -85,7 +88,9 @@ bool perf_may_see_kernel(ProcReader& proc) {
 
 RungReport refused_perf(const std::string& probe, const Error& error) {
   std::string remedy;
-  if (error.code == ErrorCode::kPermission) {
+  if (error.message.find(kRefusedAnyway) != std::string::npos) {
+    remedy = kAllowAnyway;
+  } else if (error.code == ErrorCode::kPermission) {
     remedy = "sudo sysctl kernel.perf_event_paranoid=1";
     ProcReader proc("/proc");
     if (paranoid_level(proc) <= 2)

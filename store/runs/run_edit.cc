@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "store/run_store.h"
+#include "store/runs/gate_log.h"
 #include "store/runs/run_tables.h"
 #include "store/schema/database.h"
 #include "store/sqlite/row_values.h"
@@ -88,6 +89,27 @@ Result<RemovedRuns> remove_runs(const std::string& path, std::span<const std::st
   leave_wal_mode(*connection);
   if (!removed.ok()) return removed.error();
   return result;
+}
+
+Result<std::vector<std::string>> runs_before(const std::string& path, int64_t before_wall_ns,
+                                             bool baselines_too) {
+  std::vector<Acceptance> accepted;
+  if (!baselines_too) {
+    TOPSPIN_ASSIGN(accepted, read_acceptances(path));
+  }
+  TOPSPIN_ASSIGN(const auto store, RunStore::open(path));
+  std::vector<Error> unreadable;
+  TOPSPIN_ASSIGN(const auto runs, store->list_runs(&unreadable));
+  std::vector<std::string> ids;
+  for (const StoredRun& run : runs) {
+    const bool is_baseline = std::any_of(accepted.begin(), accepted.end(), [&](const auto& a) {
+      return a.kind == Acceptance::Kind::kBaseline && a.run_id == run.info.id;
+    });
+    if (run.info.started_wall_ns < before_wall_ns && run.end.status != RunStatus::kRunning &&
+        !is_baseline)
+      ids.push_back(run.info.id);
+  }
+  return ids;
 }
 
 namespace {

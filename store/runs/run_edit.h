@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "core/base/result.h"
 
@@ -25,6 +26,12 @@ struct RemovedRuns {
 /// created it) keeps them for later runs. A program that is reading such a run gets an error.
 /// kUsage if a run does not exist or is still being recorded; nothing is removed then.
 Result<RemovedRuns> remove_runs(const std::string& path, std::span<const std::string> ids);
+
+/// The ids of the runs that started before `before_wall_ns`, oldest first: those that may be
+/// removed for their age. A run that is still being recorded is not among them, nor one that cannot
+/// be read, nor, unless `baselines_too`, one that the gate's history has accepted as a baseline.
+Result<std::vector<std::string>> runs_before(const std::string& path, int64_t before_wall_ns,
+                                             bool baselines_too);
 
 /// Labels by key; nullopt removes one.
 using LabelChanges = std::map<std::string, std::optional<std::string>>;

@@ -12,6 +12,7 @@
 
 #include "tests/support/process.h"
 #include "tests/support/temp_dir.h"
+#include "tests/support/yaml.h"
 
 namespace topspin::test {
 namespace {
@@ -42,18 +43,10 @@ std::set<std::string> all_between(const std::string& text, const std::string& op
 class Templates : public testing::Test {
  protected:
   void SetUp() override {
-    for (const char* python : {"python3", "/usr/bin/python3"}) {
-      if (test::run({python, "-c", "import yaml"}).exit_code == 0) python_ = python;
-    }
+    python_ = python_with_yaml();
     if (python_.empty()) GTEST_SKIP() << "Python's yaml is not installed (package python3-yaml)";
   }
-  Json yaml(const std::string& path) const {
-    const Outcome read = test::run(
-        {python_, "-c",
-         "import json,sys,yaml; print(json.dumps(yaml.safe_load(open(sys.argv[1]))))", path});
-    EXPECT_EQ(read.exit_code, 0) << read.err;
-    return Json::parse(read.out, nullptr, false);
-  }
+  Json yaml(const std::string& path) const { return read_yaml(python_, path); }
   void expect_shell(const std::string& shell, const std::string& script) const {
     const std::string file = dir_.file("script");
     std::ofstream(file) << script;

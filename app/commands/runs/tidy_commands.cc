@@ -12,6 +12,7 @@
 #include "app/options/option_group.h"
 #include "app/sandbox/sandbox.h"
 #include "ci/run_selection.h"
+#include "core/base/clock.h"
 #include "core/base/text.h"
 #include "store/runs/gate_log.h"
 #include "store/runs/run_edit.h"
@@ -21,6 +22,7 @@ namespace {
 
 struct RemoveOptions {
   std::vector<std::string> runs;
+  std::string before;
   std::string db;
   bool yes = false;
   bool force = false;
@@ -69,6 +71,31 @@ Status refuse_baselines(const RemoveOptions& o, const std::vector<StoredRun>& ru
   return {};
 }
 
+/// The runs that were named, or all; with --before, those of them that are old enough.
+Result<std::vector<StoredRun>> runs_to_remove(const RemoveOptions& o, const std::string& path) {
+  if (o.runs.empty() && o.before.empty()) return wrong_usage("name a RUN, or give --before");
+  std::vector<StoredRun> runs;
+  {
+    TOPSPIN_ASSIGN(const auto store, RunStore::open(path));
+    if (o.runs.empty()) {
+      std::vector<Error> unreadable;
+      TOPSPIN_ASSIGN(runs, store->list_runs(&unreadable));
+    } else {
+      TOPSPIN_ASSIGN(runs, select_runs(*store, o.runs));
+    }
+  }
+  if (o.before.empty()) {
+    TOPSPIN_TRY(refuse_baselines(o, runs));
+    return runs;
+  }
+  TOPSPIN_ASSIGN(const int64_t ago_ns, positive_duration(o.before, "--before"));
+  TOPSPIN_ASSIGN(const auto old, runs_before(path, wall_now_ns() - ago_ns, o.force));
+  std::erase_if(runs, [&](const StoredRun& run) {
+    return std::find(old.begin(), old.end(), run.info.id) == old.end();
+  });
+  return runs;
+}
+
 /// Asks at a terminal; elsewhere --yes is required.
 Result<bool> is_confirmed(const RemoveOptions& o, const std::vector<StoredRun>& runs) {
   if (o.yes) return true;
@@ -87,13 +114,12 @@ int remove(const RemoveOptions& o) {
   const std::string path = database_path(o.db);
   if (auto entered = enter_sandbox({.changed_databases = {path}}); !entered.ok())
     return fail(entered.error());
-  const auto chosen = [&]() -> Result<std::vector<StoredRun>> {
-    TOPSPIN_ASSIGN(const auto store, RunStore::open(path));
-    TOPSPIN_ASSIGN(auto runs, select_runs(*store, o.runs));
-    TOPSPIN_TRY(refuse_baselines(o, runs));
-    return runs;
-  }();
+  const auto chosen = runs_to_remove(o, path);
   if (!chosen.ok()) return fail(chosen.error());
+  if (chosen->empty()) {
+    say("no run is old enough; nothing was removed");
+    return 0;
+  }
   const auto confirmed = is_confirmed(o, *chosen);
   if (!confirmed.ok()) return fail(confirmed.error());
   if (!*confirmed) {
@@ -153,8 +179,11 @@ int label(const LabelOptions& o) {
 void add_rm_command(CLI::App& root, Action& action) {
   CLI::App* command = root.add_subcommand("rm", "Remove runs from a database");
   auto o = std::make_shared<RemoveOptions>();
-  command->add_option("RUN", o->runs, kRunHelp)->option_text("RUN...")->required();
+  command->add_option("RUN", o->runs, kRunHelp)->option_text("RUN...");
   const OptionGroup options(*command, "Options");
+  options.option("--before", o->before, "DURATION",
+                 "Only runs that started longer ago than this, such as 14d; without RUN, of all "
+                 "runs. Accepted baselines and a run that is being recorded stay");
   options.flag("-y,--yes", o->yes, "Do not ask; required if there is no terminal");
   options.flag("--force", o->force,
                "Also remove runs that are accepted baselines of gate --history");
@@ -164,6 +193,7 @@ void add_rm_command(CLI::App& root, Action& action) {
       "  topspin rm last\n"
       "  topspin rm 3 4 5 --yes\n"
       "  topspin rm session=tryout --db ci.db --yes\n"
+      "  topspin rm --before 14d --yes\n"
       "\n"
       "All of the runs are removed, or none. The others keep their numbers. The space is given "
       "back to the file system; verdicts that the gate gave stay.");

@@ -18,7 +18,7 @@ struct pt_regs___x86 {
   unsigned long di;
   unsigned long orig_ax;
 };
-struct pt_regs___arm64 {
+struct pt_regs___of_arm64 { /* libbpf has a pt_regs___arm64 of its own when it builds for arm64 */
   __u64 regs[31];
   int syscallno;
 };
@@ -75,7 +75,7 @@ TOPSPIN_INLINE void* call_registers(struct task_struct* task) {
 TOPSPIN_INLINE __u32 blocked_by(struct task_struct* task, __u32 state) {
   void* regs = call_registers(task);
   struct pt_regs___x86* of_x86 = regs;
-  struct pt_regs___arm64* of_arm64 = regs;
+  struct pt_regs___of_arm64* of_arm64 = regs;
   struct task_struct___x86* task_of_x86 = (void*)task;
   __u32 reason = TOPSPIN_BLOCKED_BY_OTHER;
   bool is_x86 = bpf_core_field_exists(of_x86->orig_ax);

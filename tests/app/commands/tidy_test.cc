@@ -1,4 +1,5 @@
 // `list`, `rm` and `label`: which runs are shown, removed and labelled, and how runs are named.
+#include <chrono>
 #include <filesystem>
 #include <regex>
 #include <sstream>
@@ -202,6 +203,32 @@ TEST_F(Tidy, ABaselineOfTheGateStays) {
   EXPECT_THAT(numbers(), ElementsAre(1, 2, 3, 4));
   EXPECT_EQ(with_db({"rm", "1", "2", "--yes", "--force"}).exit_code, 0);
   EXPECT_THAT(numbers(), ElementsAre(3, 4));
+}
+
+/// The runs of the fixture are from 1970, where their capture's clock stood.
+TEST_F(Tidy, RemovesWhatIsOlderAndLeavesBaselines) {
+  using std::chrono::system_clock;
+  const int64_t now_ns = std::chrono::nanoseconds(system_clock::now().time_since_epoch()).count();
+  PcapWriter recent;
+  recent.udp(now_ns - 60'000'000'000ll, 1000, 8888, "PING");
+  recent.save(dir_.file("recent.pcap"));
+  ASSERT_EQ(topspin({"read", dir_.file("recent.pcap"), "--db", db()}).exit_code, 0);
+  ASSERT_EQ(with_db({"accept", "2", "--because", "on purpose"}).exit_code, 0);
+
+  EXPECT_THAT(with_db({"rm"}).err, HasSubstr("name a RUN, or give --before"));
+  EXPECT_EQ(with_db({"rm", "--before", "soon", "--yes"}).exit_code, 2);
+  EXPECT_THAT(with_db({"rm", "--before", "14d"}).err, HasSubstr("add --yes to remove 3 runs"));
+  EXPECT_EQ(with_db({"rm", "last", "--before", "14d", "--yes"}).exit_code, 0);
+  EXPECT_THAT(numbers(), ElementsAre(1, 2, 3, 4, 5)) << "the last one is younger";
+  EXPECT_EQ(with_db({"rm", "3", "5", "--before", "14d", "--yes"}).exit_code, 0);
+  EXPECT_THAT(numbers(), ElementsAre(1, 2, 4, 5));
+  EXPECT_EQ(with_db({"rm", "--before", "14d", "--yes"}).exit_code, 0);
+  EXPECT_THAT(numbers(), ElementsAre(2, 5));
+  const Outcome none = with_db({"rm", "--before", "14d", "--yes"});
+  EXPECT_EQ(none.exit_code, 0);
+  EXPECT_THAT(none.err, HasSubstr("no run is old enough"));
+  EXPECT_EQ(with_db({"rm", "--before", "30s", "--force", "--yes"}).exit_code, 0);
+  EXPECT_THAT(numbers(), IsEmpty());
 }
 
 TEST_F(Tidy, LabelsAreSetChangedRemovedAndShown) {

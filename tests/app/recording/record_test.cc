@@ -16,6 +16,7 @@
 #include "store/sqlite/sqlite.h"
 #include "tests/app/recording/recording_fixture.h"
 #include "tests/support/own_network.h"
+#include "tests/support/pcap_writer.h"
 #include "tests/support/privileges.h"
 #include "tests/support/process.h"
 #include "tests/support/temp_dir.h"
@@ -627,6 +628,30 @@ TEST_F(Record, EndsAfterItsDuration) {
   // A command does not outlive the recording.
   const Outcome with = test::run(record({"-q", "--duration", "500ms", "--", "sleep", "60"}));
   EXPECT_EQ(with.exit_code, 0) << with.err;
+}
+
+TEST_F(Record, RemovesRunsThatAreOlderThanItRetains) {
+  five_pings().save(dir_.file("of-1970.pcap"));
+  ASSERT_EQ(topspin({"read", dir_.file("of-1970.pcap"), "--db", db()}).exit_code, 0);
+  const auto runs = [&] {
+    return Json::parse(topspin({"list", "--db", db(), "--format", "json"}).out)["runs"].size();
+  };
+  const Outcome kept = test::run(record({"--duration", "500ms"}));
+  EXPECT_EQ(kept.exit_code, 0) << kept.err;
+  EXPECT_EQ(runs(), 2u);
+  const Outcome retained = test::run(record({"--duration", "500ms", "--retain", "1h"}));
+  EXPECT_EQ(retained.exit_code, 0) << retained.err;
+  EXPECT_NE(retained.err.find("1 older run was removed"), std::string::npos) << retained.err;
+  EXPECT_EQ(runs(), 2u) << "its own, and the one before it";
+  EXPECT_EQ(test::run(record({"--duration", "500ms", "--retain", "soon"})).exit_code, 2);
+
+  Process recording(record({}));
+  ASSERT_TRUE(recording.wait_for("active"));
+  EXPECT_EQ(topspin({"rm", "--before", "1ms", "--yes", "--db", db()}).exit_code, 0);
+  EXPECT_EQ(runs(), 1u) << "the one that is being recorded";
+  recording.send(SIGTERM);
+  EXPECT_EQ(recording.finish().exit_code, 143);
+  EXPECT_EQ(report()["run"]["status"], "complete");
 }
 
 TEST_F(Record, ASignalSavesAndASecondOneAborts) {
