@@ -99,6 +99,8 @@ std::vector<ReachableFile> reachable(const SandboxFiles& named) {
 Status enter_sandbox(const SandboxFiles& files) {
   CHECK(!keeper());
   TOPSPIN_TRY(give_up_all_privileges(true));
+  for (const std::string& database : files.changed_databases)
+    TOPSPIN_TRY(refuse_team_address(database, "name"));
   bool holds_connection = false;
   for (const std::string& database : files.databases) {
     if (!is_team_address(database)) continue;

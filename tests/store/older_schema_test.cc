@@ -8,7 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "store/runs/gate_log.h"
+#include "store/runs/file_log.h"
 #include "store/runs/merge.h"
 #include "store/schema/database.h"
 #include "store/sql/sql_reader.h"

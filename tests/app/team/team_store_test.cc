@@ -268,7 +268,8 @@ TEST_F(TeamStore, OnlyThePasswordThatIsRightOpensIt) {
     std::vector<std::string> command = words;
     command.insert(command.end(), {"--db", with_password});
     const Outcome refused = topspin(command, [] { setenv("PGPASSWORD", "right", 1); });
-    EXPECT_NE(refused.exit_code, 0);
+    EXPECT_EQ(refused.exit_code, 2) << refused.err;
+    EXPECT_THAT(refused.err, HasSubstr("is a team's store"));
     EXPECT_THAT(refused.out + refused.err, Not(HasSubstr("wr0ng-secret")));
   }
 }
