@@ -25,9 +25,9 @@ class Output {
 
 /// The files that the user named. An empty name and "-" are none.
 struct SandboxFiles {
-  std::vector<std::string> inputs = {};     // only read
-  /// Read; SQLite may write beside an unfinished one. To a team's store it connects before it enters,
-  /// and then only keeps that connection.
+  std::vector<std::string> inputs = {};  // only read
+  /// Read; SQLite may write beside an unfinished one. To a team's store it connects before it
+  /// enters, and then only keeps that connection.
   std::vector<std::string> databases = {};
   std::vector<std::string> changed_databases = {};  // also those that may be created
   const Output* output = nullptr;                   // of -o, open already

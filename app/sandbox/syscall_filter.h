@@ -11,8 +11,8 @@ bool has_syscall_filters();
 
 /// For good, this process makes only the system calls that reading files, writing a database and
 /// showing a screen need. Any other is not carried out: a message names it, and SIGSYS ends the
-/// process. `holds_connection`: it also sends on a socket that it has. Does nothing if the kernel has
-/// no filters. REQUIRES: no_new_privs is set.
+/// process. `holds_connection`: it also sends on a socket that it has. Does nothing if the kernel
+/// has no filters. REQUIRES: no_new_privs is set.
 Status limit_system_calls(bool holds_connection);
 
 /// For good, this process makes only the system calls that a recording needs once everything is

@@ -924,8 +924,8 @@ MaybeFound disk(const Facts& e) {
        {"sum of reply_runtime_ns", inside}}};
 }
 
-/// Threads that share an interpreter wait for its lock a little in each burst of requests, in healthy
-/// servers too. A lock is to blame only if the tail would be much shorter without it.
+/// Threads that share an interpreter wait for its lock a little in each burst of requests, in
+/// healthy servers too. A lock is to blame only if the tail would be much shorter without it.
 MaybeFound lock(const Facts& e) {
   const auto found = mostly(e, ReplyPart::kFutex);
   if (!found) return std::nullopt;

@@ -17,12 +17,12 @@
 
 #include "core/base/unique_fd.h"
 #include "store/run_store.h"
-#include "store/team_address.h"
 #include "store/schema.h"
 #include "store/schema/new_schema.h"
 #include "store/schema/older_schema.h"
 #include "store/schema/tick_columns.h"
 #include "store/sqlite/file_access.h"
+#include "store/team_address.h"
 
 namespace topspin {
 namespace {

@@ -48,8 +48,8 @@ Result<Records> open_records(const GateOptions& o) {
   TOPSPIN_ASSIGN(records.metrics, configured_metrics(o.config));
   TOPSPIN_ASSIGN(records.store, RunStore::open(database_path(o.db)));
   const bool all = o.sides_are_default || o.sides.empty();
-  TOPSPIN_ASSIGN(records.runs, all ? records.store->list_runs()
-                                   : list_runs_named(*records.store, o.sides));
+  TOPSPIN_ASSIGN(records.runs,
+                 all ? records.store->list_runs() : list_runs_named(*records.store, o.sides));
   return records;
 }
 
