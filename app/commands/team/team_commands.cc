@@ -74,11 +74,17 @@ Status pull(const PullOptions& o) {
 }
 
 struct StoreOptions {
+  std::string what;
   std::string at;
   bool print_sql = false;
 };
 
 int init_store(const StoreOptions& o) {
+  if (o.what != "init") {
+    return fail(
+        make_error(ErrorCode::kUsage,
+                   fmt::format("store can only init, not \"{}\"; see topspin help store", o.what)));
+  }
   if (o.print_sql) {
     const auto sql = team_store_sql();
     if (!sql.ok()) return fail(sql.error());
@@ -153,13 +159,13 @@ void add_pull_command(CLI::App& root, Action& action) {
 }
 
 void add_store_command(CLI::App& root, Action& action) {
-  CLI::App* store = root.add_subcommand("store", "Make or update a team's store in PostgreSQL");
-  store->footer(
-      "Examples:\n"
-      "  topspin store init --at postgresql://owner@db.example/topspin");
-  CLI::App* command = store->add_subcommand(
-      "init", "Create the tables, views and roles in schema topspin, or update them");
+  CLI::App* command = root.add_subcommand("store", "Make or update a team's store in PostgreSQL");
   auto o = std::make_shared<StoreOptions>();
+  command
+      ->add_option("ACTION", o->what,
+                   "init: create the tables, views and roles in schema topspin, or update them")
+      ->option_text("init")
+      ->required();
   const OptionGroup options(*command, "Options");
   options.option("--at", o->at, "ADDRESS", kAddressHelp);
   options.flag("--print-sql", o->print_sql, "Only print the statements, for an administrator");

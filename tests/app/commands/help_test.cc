@@ -40,7 +40,6 @@ const std::vector<std::vector<std::string>> kCommands = {{},
                                                          {"push"},
                                                          {"pull"},
                                                          {"store"},
-                                                         {"store", "init"},
                                                          {"doctor"},
                                                          {"config"},
                                                          {"load"},
@@ -112,7 +111,7 @@ TEST(Help, SaysHowToStartAndWhereACommandStands) {
                                      "       topspin COMMAND [OPTIONS]\n"));
   EXPECT_THAT(help_of({"record"}),
               HasSubstr("Usage: topspin record [OPTIONS] [FILTER...] [-- COMMAND...]\n"));
-  EXPECT_THAT(help_of({"rm"}), HasSubstr("Usage: topspin rm [OPTIONS] RUN...\n"));
+  EXPECT_THAT(help_of({"rm"}), HasSubstr("Usage: topspin rm [OPTIONS] [RUN...]\n"));
 }
 
 TEST(Help, AMisspeltWordOfAChoiceIsNamedWithWhatItWasMeantToBe) {
