@@ -65,15 +65,6 @@ void add_value(Rows& rows, const Statement& select, int column, TeamColumn::Type
     rows.bytes(select.bytes_at(column));
 }
 
-std::string_view cast_of(TeamColumn::Type type) {
-  switch (type) {
-    case TeamColumn::Type::kInteger: return "bigint";
-    case TeamColumn::Type::kText: return "text";
-    case TeamColumn::Type::kBytes: return "bytea";
-  }
-  return "text";
-}
-
 class Push {
  public:
   Push(TeamSession& session, Connection& copy, const std::string& run_id)
@@ -160,7 +151,7 @@ class Push {
     std::erase_if(columns, [](const TeamColumn& c) { return c.name == "run" || c.name == "id"; });
     for (size_t i = 0; i < columns.size(); ++i) {
       names += ", " + quoted_name(columns[i].name);
-      values += fmt::format(", ${}::{}", i + 6, cast_of(columns[i].type));
+      values += fmt::format(", ${}::{}", i + 6, sql_type(columns[i].type));
       selected += (i == 0 ? "" : ", ") + quoted_name(columns[i].name);
     }
     TOPSPIN_ASSIGN(Statement select,

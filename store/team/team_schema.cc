@@ -18,15 +18,6 @@ constexpr std::array<std::string_view, 5> kLoad = {"stage", "load", "load_part",
                                                    "load_invalid_reason"};
 constexpr std::array<std::string_view, 3> kTotals = {"total", "total_counter", "total_cpu"};
 
-std::string_view sql_type(TeamColumn::Type type) {
-  switch (type) {
-    case TeamColumn::Type::kInteger: return "bigint";
-    case TeamColumn::Type::kText: return "text";
-    case TeamColumn::Type::kBytes: return "bytea";
-  }
-  return "text";
-}
-
 Result<TeamTable> read_table(Connection& file, std::string_view name) {
   TeamTable table;
   table.name = name;
@@ -50,6 +41,18 @@ Result<TeamTable> read_table(Connection& file, std::string_view name) {
       if (number.histogram || number.signed_histogram) table.histograms.emplace_back(number.name);
   }
   return table;
+}
+
+Result<std::vector<TeamTable>> read_tables() {
+  TOPSPIN_ASSIGN(const auto file, new_database_in_memory("a new database"));
+  std::vector<std::string_view> names = {"run"};
+  for (const TeamPart part : {TeamPart::kIdentity, TeamPart::kLoad, TeamPart::kTotals})
+    for (const std::string_view name : team_table_names(part)) names.push_back(name);
+  std::vector<TeamTable> tables;
+  for (const std::string_view name : names) {
+    TOPSPIN_ASSIGN(tables.emplace_back(), read_table(*file, name));
+  }
+  return tables;
 }
 
 /// The columns that only the store has, with their types.
@@ -195,15 +198,17 @@ std::vector<std::string_view> team_table_names(TeamPart part) {
 }
 
 Result<std::vector<TeamTable>> team_tables() {
-  TOPSPIN_ASSIGN(const auto file, new_database_in_memory("a new database"));
-  std::vector<std::string_view> names = {"run"};
-  for (const TeamPart part : {TeamPart::kIdentity, TeamPart::kLoad, TeamPart::kTotals})
-    for (const std::string_view name : team_table_names(part)) names.push_back(name);
-  std::vector<TeamTable> tables;
-  for (const std::string_view name : names) {
-    TOPSPIN_ASSIGN(tables.emplace_back(), read_table(*file, name));
+  static const Result<std::vector<TeamTable>> kTables = read_tables();
+  return kTables;
+}
+
+std::string_view sql_type(TeamColumn::Type type) {
+  switch (type) {
+    case TeamColumn::Type::kInteger: return "bigint";
+    case TeamColumn::Type::kText: return "text";
+    case TeamColumn::Type::kBytes: return "bytea";
   }
-  return tables;
+  return "text";
 }
 
 std::string team_column_name(const TeamTable& table, const TeamColumn& column) {

@@ -46,6 +46,9 @@ std::vector<std::string_view> team_table_names(TeamPart part);
 /// Table "run" first, then those of each part.
 Result<std::vector<TeamTable>> team_tables();
 
+/// "bigint", "text" or "bytea".
+std::string_view sql_type(TeamColumn::Type type);
+
 /// The name that a column has in the store. In table run, the file's number and id are called
 /// number and run.
 std::string team_column_name(const TeamTable& table, const TeamColumn& column);

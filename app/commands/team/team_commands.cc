@@ -1,9 +1,4 @@
 // `topspin push`, `pull` and `store`: the runs of a team in PostgreSQL.
-#include <algorithm>
-#include <array>
-#include <cstdlib>
-#include <set>
-
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 

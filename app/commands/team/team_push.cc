@@ -1,6 +1,5 @@
 #include "app/commands/team/team_push.h"
 
-#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <set>
