@@ -395,10 +395,9 @@ Result<std::optional<std::string>> make_team_store(const std::string& address) {
 }
 
 Result<std::string> team_store_sql() {
-  TOPSPIN_ASSIGN(const auto statements, team_schema_statements());
+  TOPSPIN_ASSIGN(const auto statements, team_store_statements());
   std::string sql;
   for (const std::string& statement : statements) sql += statement + ";\n";
-  for (const std::string& statement : team_role_statements()) sql += statement + ";\n";
   return sql;
 }
 

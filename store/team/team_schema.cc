@@ -115,9 +115,35 @@ constexpr const char* kOwnTables[] = {
     ("CREATE INDEX IF NOT EXISTS run_commit ON topspin.run (project, source_commit)"),
     ("CREATE INDEX IF NOT EXISTS label_value ON topspin.label (project, \"key\", value)")};
 
-constexpr const char* kVersionTable =
-    "CREATE TABLE IF NOT EXISTS topspin.schema_version (name text PRIMARY KEY,"
-    " version bigint NOT NULL)";
+/// What comes before the transaction that makes the tables.
+constexpr const char* kBeginnings[] = {
+    "CREATE SCHEMA IF NOT EXISTS topspin",
+    ("CREATE TABLE IF NOT EXISTS topspin.schema_version (name text PRIMARY KEY,"
+     " version bigint NOT NULL)"),
+    ("INSERT INTO topspin.schema_version (name, version) VALUES ('runs', 0)"
+     " ON CONFLICT (name) DO NOTHING")};
+
+std::string set_version() {
+  return fmt::format("UPDATE topspin.schema_version SET version = {} WHERE name = 'runs'",
+                     kTeamSchemaVersion);
+}
+
+Result<std::vector<std::string>> table_statements() {
+  TOPSPIN_ASSIGN(const auto tables, team_tables());
+  std::vector<std::string> statements;
+  for (const TeamTable& table : tables) statements.push_back(create_table(table));
+  statements.insert(statements.end(), std::begin(kOwnTables), std::end(kOwnTables));
+  return statements;
+}
+
+std::vector<std::string> role_statements() {
+  return {"CREATE ROLE topspin_reader NOLOGIN",
+          "CREATE ROLE topspin_writer NOLOGIN",
+          "GRANT USAGE ON SCHEMA topspin TO topspin_reader, topspin_writer",
+          "GRANT SELECT ON ALL TABLES IN SCHEMA topspin TO topspin_reader, topspin_writer",
+          "GRANT INSERT ON ALL TABLES IN SCHEMA topspin TO topspin_writer",
+          "REVOKE INSERT ON topspin.schema_version FROM topspin_writer"};
+}
 
 /// Columns of a newer topspin that the store's tables lack.
 Status add_missing_columns(PostgresConnection& store, const std::vector<TeamTable>& tables) {
@@ -147,7 +173,7 @@ Error newer_store(const PostgresConnection& store, int64_t version) {
 
 /// Makes or updates the tables in one transaction.
 Status make_tables(PostgresConnection& store) {
-  TOPSPIN_ASSIGN(const auto statements, team_schema_statements());
+  TOPSPIN_ASSIGN(const auto statements, table_statements());
   TOPSPIN_ASSIGN(const auto tables, team_tables());
   TOPSPIN_ASSIGN(PostgresTransaction transaction, PostgresTransaction::begin(store));
   // The row's lock makes others wait who do the same.
@@ -159,8 +185,7 @@ Status make_tables(PostgresConnection& store) {
   for (const std::string& statement : statements) TOPSPIN_TRY(store.execute(statement));
   TOPSPIN_TRY(add_missing_columns(store, tables));
   for (const char* view : kViews) TOPSPIN_TRY(store.execute(view));
-  TOPSPIN_TRY(store.execute(fmt::format(
-      "UPDATE topspin.schema_version SET version = {} WHERE name = 'runs'", kTeamSchemaVersion)));
+  TOPSPIN_TRY(store.execute(set_version()));
   return transaction.commit();
 }
 
@@ -227,34 +252,25 @@ Result<std::map<std::string, std::set<std::string>>> columns_in_store(PostgresCo
   return columns;
 }
 
-Result<std::vector<std::string>> team_schema_statements() {
-  TOPSPIN_ASSIGN(const auto tables, team_tables());
-  std::vector<std::string> statements;
-  for (const TeamTable& table : tables) statements.push_back(create_table(table));
-  statements.insert(statements.end(), std::begin(kOwnTables), std::end(kOwnTables));
-  return statements;
-}
-
-std::vector<std::string> team_role_statements() {
-  return {"CREATE ROLE topspin_reader NOLOGIN",
-          "CREATE ROLE topspin_writer NOLOGIN",
-          "GRANT USAGE ON SCHEMA topspin TO topspin_reader, topspin_writer",
-          "GRANT SELECT ON ALL TABLES IN SCHEMA topspin TO topspin_reader, topspin_writer",
-          "GRANT INSERT ON ALL TABLES IN SCHEMA topspin TO topspin_writer",
-          "REVOKE INSERT ON topspin.schema_version FROM topspin_writer"};
+Result<std::vector<std::string>> team_store_statements() {
+  TOPSPIN_ASSIGN(const auto tables, table_statements());
+  std::vector<std::string> all(std::begin(kBeginnings), std::end(kBeginnings));
+  all.insert(all.end(), tables.begin(), tables.end());
+  all.insert(all.end(), std::begin(kViews), std::end(kViews));
+  all.push_back(set_version());
+  const std::vector<std::string> roles = role_statements();
+  all.insert(all.end(), roles.begin(), roles.end());
+  return all;
 }
 
 Result<TeamRoles> init_team_store(PostgresConnection& store) {
   TOPSPIN_TRY(despite_races(store, [&]() -> Status {
-    TOPSPIN_TRY(store.execute("CREATE SCHEMA IF NOT EXISTS topspin"));
-    TOPSPIN_TRY(store.execute(kVersionTable));
-    return store.execute(
-        "INSERT INTO topspin.schema_version (name, version) VALUES ('runs', 0)"
-        " ON CONFLICT (name) DO NOTHING");
+    for (const char* statement : kBeginnings) TOPSPIN_TRY(store.execute(statement));
+    return {};
   }));
   TOPSPIN_TRY(despite_races(store, [&] { return make_tables(store); }));
   TeamRoles roles;
-  for (const std::string& statement : team_role_statements()) {
+  for (const std::string& statement : role_statements()) {
     const Status done = despite_races(store, [&]() -> Status {
       const Status tried = store.execute(statement);
       if (!tried.ok() && store.last_state() == "42710") return {};  // the role exists

@@ -68,9 +68,7 @@ Result<TeamRoles> init_team_store(PostgresConnection& store);
 /// kInput if the store was not made yet, or by a newer topspin.
 Status check_team_schema(PostgresConnection& store);
 
-/// Every statement with which init_team_store() makes a new store, for documents and tests.
-Result<std::vector<std::string>> team_schema_statements();
-/// Those that create the roles and give them their rights.
-std::vector<std::string> team_role_statements();
+/// Every statement with which init_team_store() makes a new store, those of the roles last.
+Result<std::vector<std::string>> team_store_statements();
 
 }  // namespace topspin

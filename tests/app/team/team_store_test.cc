@@ -439,6 +439,19 @@ TEST_F(TeamStore, TwoWhoMakeItAtOnceMakeOne) {
   EXPECT_THAT(push(db(), address()).out, HasSubstr("3 pushed"));
 }
 
+TEST_F(TeamStore, TheStatementsThatArePrintedMakeOneToo) {
+  server_ = std::make_unique<PostgresServer>();
+  if (const std::string missing = server_->missing(); !missing.empty()) TOPSPIN_SKIP(missing);
+  std::string why;
+  ASSERT_TRUE(server_->start(why)) << why;
+  const Outcome printed = topspin({"store", "init", "--print-sql"});
+  ASSERT_EQ(printed.exit_code, 0) << printed.err;
+  ASSERT_EQ(server_->sql(printed.out).err, "");
+  EXPECT_THAT(push(db(), address()).out, HasSubstr("3 pushed"));
+  EXPECT_EQ(server_->sql("SELECT count(*) FROM topspin.runs").out, "3\n");
+  EXPECT_EQ(topspin({"store", "init", "--at", address()}).err, "") << "and init finds it made";
+}
+
 TEST_F(TeamStore, ItsAbsenceAndWrongAddressesAreSaid) {
   const auto says = [&](const std::vector<std::string>& words, int code, const std::string& text) {
     const Outcome outcome = topspin(words, [] { unsetenv("TOPSPIN_STORE"); });
