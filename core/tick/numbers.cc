@@ -1,5 +1,7 @@
 #include "core/tick/numbers.h"
 
+#include <memory>
+
 #include "core/number/merge_numbers.h"
 
 namespace topspin {
@@ -20,6 +22,64 @@ std::optional<double> as_double(const std::optional<EventCount>& value) {
 const Histogram* as_histogram(const Histogram& histogram) { return &histogram; }
 const Histogram* as_histogram(const std::optional<Histogram>& histogram) {
   return histogram ? &*histogram : nullptr;
+}
+
+template <typename T>
+struct Unwrapped {
+  using Type = T;
+};
+template <typename T>
+struct Unwrapped<std::optional<T>> {
+  using Type = T;
+};
+
+/// `member` leads from a Sample to a part, or an optional of it, and `path` from there to the
+/// value.
+template <typename T, typename Member, typename Path>
+class PlaceInPart final : public NumberPlace<T> {
+ public:
+  PlaceInPart(Member member, Path path) : member_(member), path_(path) {}
+
+  const T* find(const Sample& sample) const override {
+    const auto& held = std::invoke(member_, sample);
+    if constexpr (requires { held.has_value(); })
+      return held ? &std::invoke(path_, *held) : nullptr;
+    else
+      return &std::invoke(path_, held);
+  }
+  T& make(Sample& sample) const override {
+    auto& held = std::invoke(member_, sample);
+    if constexpr (requires { held.has_value(); })
+      return std::invoke(path_, held ? *held : held.emplace());
+    else
+      return std::invoke(path_, held);
+  }
+
+ private:
+  Member member_;
+  Path path_;
+};
+
+/// There is one place per number, kept as long as the program runs.
+template <typename Part, typename Member, typename Path>
+AnyNumberAt place_in_part(Member member, Path path) {
+  using Value = std::remove_reference_t<std::invoke_result_t<Path, Part&>>;
+  static std::vector<std::unique_ptr<const NumberPlace<Value>>> places;
+  places.push_back(std::make_unique<PlaceInPart<Value, Member, Path>>(member, path));
+  return NumberAt<Value>(*places.back());
+}
+
+std::vector<PlacedNumber> place_numbers() {
+  std::vector<PlacedNumber> list;
+  for_each_part([&](std::string_view probe, auto member) {
+    using Held = std::remove_reference_t<std::invoke_result_t<decltype(member), Sample&>>;
+    using Part = typename Unwrapped<Held>::Type;
+    Part::for_each_number([&](const Number& number, auto path) {
+      list.push_back({number, place_in_part<Part>(member, path)});
+      list.back().number.probe = probe;
+    });
+  });
+  return list;
 }
 
 std::vector<RegisteredNumber> list_numbers() {
@@ -53,6 +113,11 @@ bool is_measured(const auto& value) {
 }
 
 }  // namespace
+
+const std::vector<PlacedNumber>& placed_numbers() {
+  static const std::vector<PlacedNumber> kPlaced = place_numbers();
+  return kPlaced;
+}
 
 const std::vector<RegisteredNumber>& numbers() {
   static const std::vector<RegisteredNumber> kNumbers = list_numbers();

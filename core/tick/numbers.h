@@ -4,8 +4,8 @@
 //
 // at.find(sample) points to the value in a const Sample; it is null if the value's part was not
 // measured. at.make(sample) is the value in a Sample; it creates the part if needed.
-// decltype(at)::Value is uint64_t, int64_t, bool, Histogram, SignedHistogram, or an optional of one
-// of these or of EventCount.
+// decltype(at)::Value is one of the types in AnyNumberAt. The visitor is compiled once per type,
+// not once per number.
 //
 // numbers() is the same as a list, which can be searched by name.
 #pragma once
@@ -16,6 +16,7 @@
 #include <tuple>
 #include <type_traits>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "core/number/number.h"
@@ -23,12 +24,14 @@
 
 namespace topspin {
 
+inline constexpr std::string_view kPartOfLosses = "losses";
+
 /// Calls visit(probe, member) for each part of a Sample that has numbers. std::invoke(member,
 /// sample) is the part, or an optional of it.
 template <typename Visit>
 void for_each_part(Visit visit) {
   visit("capture", &Sample::flows);
-  visit("losses", &Sample::losses);
+  visit(kPartOfLosses, &Sample::losses);
   visit("topspin", &Sample::self);
   visit("scheduler", &Sample::scheduler);
   visit("resources", &Sample::resources);
@@ -43,62 +46,54 @@ void for_each_part(Visit visit) {
   visit_own(static_cast<const ProbeParts*>(nullptr));
 }
 
-namespace number_detail {
+/// How a number whose value is a T is reached in a Sample.
 template <typename T>
-struct Unwrapped {
-  using Type = T;
-};
-template <typename T>
-struct Unwrapped<std::optional<T>> {
-  using Type = T;
-};
-}  // namespace number_detail
-
-/// The place of a number in a Sample.
-template <typename Member, typename Path>
-class NumberAt {
-  using Held = std::remove_reference_t<std::invoke_result_t<Member, Sample&>>;
-
+class NumberPlace {
  public:
-  using Part = typename number_detail::Unwrapped<Held>::Type;
-  using Value = std::remove_reference_t<std::invoke_result_t<Path, Part&>>;
+  virtual ~NumberPlace() = default;
+  virtual const T* find(const Sample& sample) const = 0;
+  virtual T& make(Sample& sample) const = 0;
+};
 
-  NumberAt(Member member, Path path) : member_(member), path_(std::move(path)) {}
+/// The place of a number in a Sample. A copy is one pointer, valid as long as the program.
+template <typename T>
+class NumberAt {
+ public:
+  using Value = T;
 
-  const Value* find(const Sample& sample) const {
-    const Held& held = std::invoke(member_, sample);
-    if constexpr (std::is_same_v<Held, Part>)
-      return &of(held);
-    else
-      return held ? &of(*held) : nullptr;
-  }
-  Value& make(Sample& sample) const {
-    Held& held = std::invoke(member_, sample);
-    if constexpr (std::is_same_v<Held, Part>) {
-      return of(held);
-    } else {
-      return of(held ? *held : held.emplace());
-    }
-  }
-  /// The value in a part that is not in a Sample.
-  const Value& of(const Part& part) const { return std::invoke(path_, part); }
-  Value& of(Part& part) const { return std::invoke(path_, part); }
+  explicit NumberAt(const NumberPlace<T>& place) : place_(&place) {}
+  /// Null if the value's part was not measured.
+  const T* find(const Sample& sample) const { return place_->find(sample); }
+  /// Creates the part if needed.
+  T& make(Sample& sample) const { return place_->make(sample); }
 
  private:
-  Member member_;
-  Path path_;
+  const NumberPlace<T>* place_;
 };
+
+template <typename... Values>
+using NumberAtOneOf = std::variant<NumberAt<Values>...>;
+/// Where any number is: one alternative per type of value.
+using AnyNumberAt =
+    NumberAtOneOf<uint64_t, int64_t, bool, Histogram, SignedHistogram, std::optional<uint64_t>,
+                  std::optional<int64_t>, std::optional<bool>, std::optional<Histogram>,
+                  std::optional<EventCount>>;
+
+struct PlacedNumber {
+  Number number;
+  AnyNumberAt at;
+};
+/// All numbers, part by part, in the order of their structs.
+const std::vector<PlacedNumber>& placed_numbers();
 
 template <typename Visit>
 void for_each_number(Visit visit) {
-  for_each_part([&](std::string_view probe, auto member) {
-    using Held = std::remove_reference_t<std::invoke_result_t<decltype(member), Sample&>>;
-    number_detail::Unwrapped<Held>::Type::for_each_number([&](Number number, auto path) {
-      number.probe = probe;
-      visit(number, NumberAt<decltype(member), decltype(path)>(member, path));
-    });
-  });
+  for (const PlacedNumber& placed : placed_numbers())
+    std::visit([&](auto at) { visit(placed.number, at); }, placed.at);
 }
+
+/// Whether it is in LossInterval: its value is a plain uint64_t.
+inline bool is_loss_of_every_run(const Number& number) { return number.probe == kPartOfLosses; }
 
 /// Calls visit(number, value) for each loss that the sample counts: those of every run
 /// (LossInterval), and those of the probes that ran.

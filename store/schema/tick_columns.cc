@@ -28,12 +28,11 @@ ColumnNames names_of_sample_columns() {
 
 void bind_sample(ParameterBinder& bind, const Sample& sample, const LossInterval& losses) {
   for_each_tick_time_column(sample, [&](auto, auto, const auto& value) { bind.bind(value); });
-  for_each_number([&](const Number&, auto at) {
-    using At = decltype(at);
-    if constexpr (std::is_same_v<typename At::Part, LossInterval>) {
-      bind.bind(at.of(losses));
-    } else if constexpr (kIsPlainNumber<typename At::Value>) {
-      if (const auto* value = at.find(sample))
+  Sample only_losses;
+  only_losses.losses = losses;
+  for_each_number([&](const Number& number, auto at) {
+    if constexpr (kIsPlainNumber<typename decltype(at)::Value>) {
+      if (const auto* value = at.find(is_loss_of_every_run(number) ? only_losses : sample))
         bind.bind(*value);
       else
         bind.bind_null();
@@ -43,13 +42,16 @@ void bind_sample(ParameterBinder& bind, const Sample& sample, const LossInterval
 
 void load_sample(ColumnLoader& load, Sample& sample) {
   for_each_tick_time_column(sample, [&](auto, auto, auto& value) { load.load_bounded(value); });
-  for_each_number([&](const Number&, auto at) {
-    using At = decltype(at);
+  for_each_number([&](const Number& number, auto at) {
+    using Value = typename decltype(at)::Value;
     // A loss that did not exist when the run was recorded has a NULL column, and counts as 0.
-    if constexpr (std::is_same_v<typename At::Part, LossInterval>)
-      load.load_or_keep(at.make(sample));
-    else if constexpr (kIsPlainNumber<typename At::Value>)
-      load.load_bounded(at.make(sample));
+    if constexpr (std::is_same_v<Value, uint64_t>) {
+      if (is_loss_of_every_run(number)) {
+        load.load_or_keep(at.make(sample));
+        return;
+      }
+    }
+    if constexpr (kIsPlainNumber<Value>) load.load_bounded(at.make(sample));
   });
   drop_unmeasured_parts(sample);
 }

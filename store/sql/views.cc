@@ -168,14 +168,13 @@ ViewDefinition ticks_view() {
     columns.add_own("t", name);
   const std::vector<std::string> own = columns.names();
   for_each_number([&](const Number& number, auto at) {
-    using At = decltype(at);
-    using Value = typename At::Value;
+    using Value = typename decltype(at)::Value;
     std::string sql = fmt::format("t.\"{}\"", number.name);
     if constexpr (kIsDistribution<Value>) {
       sql = tick_histogram<Value>(number.name);
     } else if constexpr (kIsEventCount<Value>) {
       sql = tick_counter(number.name.substr(CounterInterval::kNumberPrefix.size()));
-    } else if constexpr (std::is_same_v<typename At::Part, LossInterval>) {
+    } else if (is_loss_of_every_run(number)) {
       sql = fmt::format("coalesce({}, 0)", sql);  // what was not counted was not lost
     }
     columns.add(number.name, sql);
