@@ -10,6 +10,7 @@
 
 #include "app/commands/commands.h"
 #include "app/commands/run_output.h"
+#include "app/commands/team/team_push.h"
 #include "app/host/outlet.h"
 #include "app/options/observe_options.h"
 #include "app/options/option_group.h"
@@ -18,6 +19,7 @@
 #include "core/base/text.h"
 #include "report/markdown/markdown_report.h"
 #include "report/text/text_report.h"
+#include "store/team_address.h"
 
 namespace topspin {
 namespace {
@@ -70,6 +72,26 @@ Status choose_subjects(Plan& plan, const std::vector<std::string>& names) {
   return {};
 }
 
+/// Pushes the runs to the plan's store. A store that is away changes no verdict: the runs are in
+/// the database, and the message says how to push them later.
+void push_to_store(const Plan& plan, const std::string& database, const SessionResult& result,
+                   const std::function<void(const std::string&)>& tell) {
+  if (plan.store.empty() || result.runs.empty()) return;
+  std::vector<std::string> ids;
+  for (const SessionRun& run : result.runs) ids.push_back(run.measured.run.info.id);
+  const std::string name = address_without_secrets(plan.store);
+  const auto pushed = push_runs(database, ids, plan.store, [](const std::string&) {});
+  if (!pushed.ok()) {
+    say(
+        fmt::format("the runs were not pushed to {}: {}. They are in {}; push them later with "
+                    "`topspin push --db {} --to {}`",
+                    name, pushed.error().message, database, database, name));
+    return;
+  }
+  tell(fmt::format("{} runs pushed to {}", pushed->pushed, name));
+  for (const std::string& doubt : pushed->doubts) say(doubt);
+}
+
 int run_plan(const RunOptions& o) {
   if (o.example) {
     fmt::print("{}", example_plan());
@@ -113,6 +135,9 @@ int run_plan(const RunOptions& o) {
     if (!o.quiet) say(line);
   });
   if (!result.ok()) return fail(result.error());
+  push_to_store(*plan, options.database, *result, [&](const std::string& line) {
+    if (!o.quiet) say(line);
+  });
   if (o.format == "json") {
     fmt::print("{}", session_json(*plan, options, *result));
   } else {

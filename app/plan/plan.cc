@@ -14,6 +14,7 @@
 #include "core/base/toml_document.h"
 #include "load/workloads/workload_type.h"
 #include "probes/probes.h"
+#include "store/team_address.h"
 
 namespace topspin {
 namespace {
@@ -253,6 +254,11 @@ Result<Plan> parse_plan(std::string_view text, const std::string& file) {
     if (plan.name.ends_with(".toml")) plan.name.resize(plan.name.size() - 5);
   }
   root.text_map("labels", plan.labels);
+  root.text("store", plan.store);
+  if (!plan.store.empty()) {
+    const auto address = parse_team_address(plan.store);
+    if (!address.ok()) root.fail("store", address.error().message);
+  }
   for (const char* ours : {"side", "pair", "subject", "plan"}) {
     if (plan.labels.contains(ours))
       root.fail("labels", fmt::format("{} is a label that topspin run sets itself", ours));

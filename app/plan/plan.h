@@ -52,6 +52,7 @@ struct Plan {
   std::string name;
   std::vector<PlanSubject> subjects;  // in the order of the file
   std::map<std::string, std::string> labels;
+  std::string store;  // the team's store that gets the runs; empty: none
 
   uint64_t repeats = 1;
   PlanOrder order = PlanOrder::kInterleaved;

@@ -15,6 +15,8 @@ constexpr std::string_view kExample =
 # has the value shown here, unless its line says "example" or names another default.
 
 name = "ping-pong"                  # example; default: the file's name
+# store = "postgresql://ci@db.example/topspin#shop"   # a team's store; default: none. The runs are
+                                    # pushed there at the end
 
 [run]
 repeat = 3                          # example; runs of each subject (default 1). The gate needs

@@ -24,7 +24,9 @@ namespace {
 /// The conditions of a query, with their parameters.
 class Where {
  public:
-  explicit Where(std::string project) { sql_ = "project = " + add(std::move(project)); }
+  explicit Where(std::string project) : project_(add(std::move(project))) {
+    sql_ = "project = " + project_;
+  }
 
   /// Adds a parameter and returns its name: "$3".
   std::string add(std::string value) {
@@ -33,6 +35,8 @@ class Where {
   }
   void also(const std::string& condition) { sql_ += " AND " + condition; }
   const std::string& sql() const { return sql_; }
+  /// The parameter that is the project.
+  const std::string& project() const { return project_; }
   std::vector<PostgresParameter> parameters() const {
     std::vector<PostgresParameter> parameters;
     for (const std::string& value : values_) parameters.push_back({value});
@@ -41,6 +45,7 @@ class Where {
 
  private:
   std::list<std::string> values_;
+  std::string project_;
   std::string sql_;
 };
 
@@ -59,12 +64,14 @@ std::string begins_with(Where& where, std::string_view column, std::string_view 
                      where.add(std::string(prefix)));
 }
 
+/// The array is made once, before any run is looked at. So the indexes find the runs, also where the
+/// condition is one of several of which any may hold; with EXISTS, every run of the project is read.
 std::string has_label(Where& where, std::string_view key, std::string_view value) {
   const std::string k = where.add(to_team_text(key)), v = where.add(to_team_text(value));
   return fmt::format(
-      "EXISTS (SELECT 1 FROM topspin.label l WHERE l.project = r.project"
-      " AND l.run = r.run AND l.\"key\" = {} AND l.value = {})",
-      k, v);
+      "r.run = ANY (ARRAY(SELECT l.run FROM topspin.label l WHERE l.project = {}"
+      " AND l.\"key\" = {} AND l.value = {}))",
+      where.project(), k, v);
 }
 
 /// The hash in "commit", which may have "+changes" behind it.

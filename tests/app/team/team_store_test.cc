@@ -160,6 +160,34 @@ TEST_F(TeamStore, PushingTwiceOrTwoAtOnceStoresEachRunOnce) {
   EXPECT_EQ(count("run"), "6\n");
 }
 
+TEST_F(TeamStore, APlanPushesItsRunsAndAStoreThatIsAwayChangesNoVerdict) {
+  START_SERVER();
+  const auto plan = [&](const std::string& store) {
+    const std::string path = dir_.file("plan.toml");
+    std::ofstream(path) << "name = \"p\"\nstore = \"" << store << "\"\n"
+                        << "[run]\nduration = \"100ms\"\nbefore = \"50ms\"\nafter = \"50ms\"\n"
+                        << "[subject.sleeper]\ncommand = [\"sleep\", \"60\"]\n"
+                        << "ready = { after = \"1ms\" }\n[capture]\nfilter = \"udp port 9\"\n";
+    return topspin({"run", path, "--repeat", "2", "--db", dir_.file("plan.db")});
+  };
+  const Outcome refused = plan("postgresql://somewhere/db#two words");
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("plan.toml:2: store: "));
+
+  const Outcome ran = plan(address());
+  if (ran.exit_code == 4) TOPSPIN_SKIP("cannot capture here: " + ran.err);
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_THAT(ran.err, HasSubstr("2 runs pushed to "));
+  EXPECT_EQ(count("run"), "2\n");
+
+  server_->kill_it();
+  const Outcome away = plan(address());
+  EXPECT_EQ(away.exit_code, 0) << away.err;
+  EXPECT_THAT(away.err, HasSubstr("push them later with `topspin push"));
+  ASSERT_TRUE(server_->start_again());
+  EXPECT_THAT(push(dir_.file("plan.db"), address()).out, HasSubstr("2 pushed, 2 already there"));
+}
+
 TEST_F(TeamStore, AServerThatDiesInAPushKeepsNothingOfTheRunAndTheNextPushGoesOn) {
   START_SERVER();
   ASSERT_EQ(topspin({"push", "n=0", "--db", db(), "--to", address()}).exit_code, 0);
