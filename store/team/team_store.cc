@@ -64,8 +64,9 @@ std::string begins_with(Where& where, std::string_view column, std::string_view 
                      where.add(std::string(prefix)));
 }
 
-/// The array is made once, before any run is looked at. So the indexes find the runs, also where the
-/// condition is one of several of which any may hold; with EXISTS, every run of the project is read.
+/// The array is made once, before any run is looked at. So the indexes find the runs, also where
+/// the condition is one of several of which any may hold; with EXISTS, every run of the project is
+/// read.
 std::string has_label(Where& where, std::string_view key, std::string_view value) {
   const std::string k = where.add(to_team_text(key)), v = where.add(to_team_text(value));
   return fmt::format(
