@@ -87,7 +87,7 @@ Status export_hdr(RunStore& store, const StoredRun& run, std::string_view histog
   for_each_tick_histogram(Sample{},
                           [&](std::string_view name, const auto&) { all.emplace_back(name); });
   for_each_load_histogram(LoadResult{},
-                          [&](const std::string& name, const Histogram&) { all.push_back(name); });
+                          [&](std::string_view name, const Histogram&) { all.emplace_back(name); });
   const std::string names = fmt::format("{}", fmt::join(all, ", "));
   if (std::find(all.begin(), all.end(), histogram) == all.end()) {
     const std::vector<std::string_view> views(all.begin(), all.end());
@@ -101,7 +101,7 @@ Status export_hdr(RunStore& store, const StoredRun& run, std::string_view histog
   }));
   TOPSPIN_ASSIGN(const auto load, store.load_load(run.info.id));
   if (load) {
-    for_each_load_histogram(*load, [&](const std::string& name, const Histogram& part) {
+    for_each_load_histogram(*load, [&](std::string_view name, const Histogram& part) {
       if (name == histogram) add(total, part);
     });
   }

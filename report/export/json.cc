@@ -55,7 +55,7 @@ std::string histogram_json(const std::optional<H>& histogram) {
 }
 
 void add_tick(const Sample& sample, JsonObject& object) {
-  for_each_tick_field(sample, [&](const std::string& name, const auto& v) { object(name, v); });
+  for_each_tick_field(sample, [&](std::string_view name, const auto& v) { object(name, v); });
   JsonObject histograms;
   for_each_tick_histogram(sample, [&](std::string_view name, const auto& histogram) {
     histograms.raw(name, histogram_json(histogram));
@@ -65,7 +65,7 @@ void add_tick(const Sample& sample, JsonObject& object) {
   if (sample.scheduler) {
     for (const CpuScheduling& cpu : sample.scheduler->cpus) {
       JsonObject of_cpu;
-      for_each_cpu_field(cpu, [&](const std::string& name, const auto& v) { of_cpu(name, v); });
+      for_each_cpu_field(cpu, [&](std::string_view name, const auto& v) { of_cpu(name, v); });
       if (cpus.size() > 1) cpus += ',';
       cpus += of_cpu.end();
     }
@@ -81,7 +81,7 @@ void add_thread(const ThreadRow& thread, JsonObject& object) {
 }
 
 void add_run(const StoredRun& run, JsonObject& object) {
-  for_each_run_field(run, [&](const std::string& name, const auto& v) { object(name, v); });
+  for_each_run_field(run, [&](std::string_view name, const auto& v) { object(name, v); });
   Json labels = Json::object();
   for (const auto& [key, value] : run.info.labels) labels[key] = value;
   Json probes = Json::array();
@@ -274,14 +274,16 @@ Status export_json(RunStore& store, const std::vector<StoredRun>& runs, ExportOu
 
 Status export_ndjson(RunStore& store, const std::vector<StoredRun>& runs, ExportOutput& output) {
   for (const StoredRun& run : runs) {
+    size_t bytes = 0;  // of the last row: most rows are like the one before
     const auto line = [&](std::string_view type, const auto& fill) {
-      JsonObject object;
+      JsonObject object(bytes + bytes / 8);
       object("schema_version", kExportSchemaVersion);
-      object("type", std::string(type));
+      object.text("type", type);
       object("run", run.info.id);
       fill(object);
-      output.write(object.end());
-      output.write("\n");
+      const std::string row = object.end() + "\n";
+      bytes = row.size();
+      output.write(row);
     };
     line("run", [&](JsonObject& object) { add_run(run, object); });
     TOPSPIN_TRY(visit_run(

@@ -155,7 +155,7 @@ void add_tick(Trace& trace, size_t process, const Sample& sample) {
 template <typename ForEach>
 std::string arguments_of(ForEach for_each) {
   JsonObject object;
-  for_each([&](const std::string& name, const auto& value) {
+  for_each([&](std::string_view name, const auto& value) {
     if constexpr (requires { value.has_value(); }) {
       if (value) object(name, *value);
     } else if constexpr (std::is_convertible_v<decltype(value), std::string_view>) {

@@ -18,11 +18,19 @@
 
 namespace topspin {
 
-inline std::string joined(std::string_view prefix, std::string_view name) {
-  std::string whole(prefix);
-  whole += name;
-  return whole;
-}
+/// Two parts of a field's name as one. An export has some fifty per flow, so it allocates none.
+class JoinedName {
+ public:
+  JoinedName(std::string_view prefix, std::string_view name) {
+    whole_.append(prefix);
+    whole_.append(name);
+  }
+  operator std::string_view() const { return {whole_.data(), whole_.size()}; }
+
+ private:
+  fmt::basic_memory_buffer<char, 64> whole_;
+};
+inline JoinedName joined(std::string_view prefix, std::string_view name) { return {prefix, name}; }
 
 /// The start of the run on the clock of its packets, given any of its timestamps. That is the
 /// monotonic clock in recordings, and the wall clock in captures that were read from a file.
@@ -53,7 +61,7 @@ void for_each_tick_field(const Sample& sample, Visit visit) {
     } else if constexpr (kIsPlainNumber<Value>) {
       static const Value kNotMeasured{};
       const Value* value = at.find(sample);
-      visit(std::string(number.name), value != nullptr ? *value : kNotMeasured);
+      visit(number.name, value != nullptr ? *value : kNotMeasured);
     }
   });
 }

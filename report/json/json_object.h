@@ -4,7 +4,7 @@
 // Absent values are null. Text is escaped, so that the output is ASCII.
 #pragma once
 
-#include <iterator>
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -34,6 +34,9 @@ std::string json_array(const Range& range, Write write) {
 
 class JsonObject {
  public:
+  /// `expected_bytes`: of the whole object, if known, to allocate it once.
+  explicit JsonObject(size_t expected_bytes = 0) { out_.reserve(expected_bytes); }
+
   /// Adds an integer, a bool, or an optional of one; or a text, which is null if it is empty.
   template <typename T>
   JsonObject& operator()(std::string_view name, const T& value) {
@@ -43,7 +46,9 @@ class JsonObject {
   }
   /// Adds a text, also if it is empty.
   JsonObject& text(std::string_view name, std::string_view value) {
-    return raw(name, json_line(value));
+    begin(name);
+    put_text(value);
+    return *this;
   }
   /// `json` is JSON already.
   JsonObject& raw(std::string_view name, std::string_view json) {
@@ -70,7 +75,8 @@ class JsonObject {
     if constexpr (std::is_same_v<T, bool>) {
       out_ += value ? "true" : "false";
     } else {
-      fmt::format_to(std::back_inserter(out_), "{}", value);
+      const fmt::format_int digits(value);
+      out_.append(digits.data(), digits.size());
     }
   }
   template <typename T>
@@ -80,7 +86,22 @@ class JsonObject {
     else
       out_ += "null";
   }
-  void put(const std::string& text) { out_ += text.empty() ? "null" : json_line(text); }
+  void put(const std::string& text) {
+    if (text.empty())
+      out_ += "null";
+    else
+      put_text(text);
+  }
+  void put_text(std::string_view text) {
+    const auto is_plain = [](char c) { return c >= ' ' && c <= '~' && c != '"' && c != '\\'; };
+    if (!std::all_of(text.begin(), text.end(), is_plain)) {
+      out_ += json_line(text);
+      return;
+    }
+    out_ += '"';
+    out_ += text;
+    out_ += '"';
+  }
 
   std::string out_;
 };
