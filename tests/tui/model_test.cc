@@ -137,6 +137,28 @@ TEST(Model, ACopyIsAFrozenPicture) {
   EXPECT_EQ(frozen.flows()[0].row.packets[0], 3u);
 }
 
+TEST(Model, WhatIsDerivedFromRowsIsKeptUntilTheyChangeAndForItsKeyAlone) {
+  Model model;
+  model.add(tick(1, {row(1), row(2)}));
+  int made = 0;
+  const auto rows_times = [&](int key) {
+    return model.derived("rows", key, [&] {
+      ++made;
+      return model.flows().size() * static_cast<size_t>(key);
+    });
+  };
+  EXPECT_EQ(rows_times(10), 20u);
+  EXPECT_EQ(rows_times(10), 20u);
+  EXPECT_EQ(made, 1);
+  EXPECT_EQ(rows_times(5), 10u);
+  model.add(tick(2, {row(3)}));
+  EXPECT_EQ(rows_times(5), 15u);
+  const Model frozen = model;
+  model.purge_flows();
+  EXPECT_EQ(rows_times(5), 0u);
+  EXPECT_EQ(frozen.derived("rows", 5, [] { return size_t{99}; }), 15u);
+}
+
 TEST(Model, ThreadsAreToldApartByTheirStart) {
   const Synthetic synthetic{.flows = 1};
   Model model;

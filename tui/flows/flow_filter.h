@@ -33,6 +33,8 @@ class FlowFilter {
   FlowFilter() = default;
 
   bool empty() const { return root_ == nullptr; }
+  /// Whether they come from the same parse().
+  bool operator==(const FlowFilter&) const = default;
   bool matches(const FlowRow& row, const OwnerTable& owners) const;
 
  private:

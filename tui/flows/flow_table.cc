@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <tuple>
 
 #include "core/base/check.h"
 
@@ -117,14 +118,8 @@ void select(std::vector<SortKey>& keys, uint64_t first, uint64_t count) {
   std::partial_sort(begin, end, keys.end());
 }
 
-}  // namespace
-
-FlowPage query_flows(const Model& model, const FlowQuery& query, uint64_t first, uint64_t count) {
+FlowPage find_page(const Model& model, const FlowQuery& query, uint64_t first, uint64_t count) {
   FlowPage result;
-  if (count == 0 && query.grouping == Grouping::kNone && query.filter.empty()) {
-    result.matching = result.rows = model.flows().size();  // only the number is wanted
-    return result;
-  }
   std::vector<TableRow> groups;
   std::vector<SortKey> keys;
   if (query.grouping == Grouping::kNone) {
@@ -152,8 +147,7 @@ FlowPage query_flows(const Model& model, const FlowQuery& query, uint64_t first,
   return result;
 }
 
-std::optional<uint64_t> position_of(const Model& model, const FlowQuery& query, uint64_t id) {
-  CHECK(query.grouping == Grouping::kNone);
+std::optional<uint64_t> find_position(const Model& model, const FlowQuery& query, uint64_t id) {
   const auto index = model.find_flow(id);
   if (!index || !query.filter.matches(model.flows()[*index].row, model.owners()))
     return std::nullopt;
@@ -162,6 +156,25 @@ std::optional<uint64_t> position_of(const Model& model, const FlowQuery& query, 
   const std::vector<SortKey> keys = keys_of_flows(model, query);
   return static_cast<uint64_t>(
       std::count_if(keys.begin(), keys.end(), [&](const SortKey& other) { return other < key; }));
+}
+
+}  // namespace
+
+FlowPage query_flows(const Model& model, const FlowQuery& query, uint64_t first, uint64_t count) {
+  if (count == 0 && query.grouping == Grouping::kNone && query.filter.empty()) {
+    const uint64_t flows = model.flows().size();  // only the number is wanted
+    return {flows, flows, 0, {}};
+  }
+  // A frame asks for the page, and a key for a number of rows: each has its place.
+  return model.derived(count == 0 ? "number of flow rows" : "page of flows",
+                       std::tuple(query, first, count),
+                       [&] { return find_page(model, query, first, count); });
+}
+
+std::optional<uint64_t> position_of(const Model& model, const FlowQuery& query, uint64_t id) {
+  CHECK(query.grouping == Grouping::kNone);
+  return model.derived("position of a flow", std::tuple(query, id),
+                       [&] { return find_position(model, query, id); });
 }
 
 std::optional<Found> search_flows(const Model& model, const FlowQuery& query, std::string_view text,

@@ -1,7 +1,7 @@
 // The visible rows of the flow table, filtered, grouped and sorted.
 //
 // A query costs one pass over the model's rows and a selection of the visible ones. It never sorts
-// all of them. Pure.
+// all of them. The same query again costs nothing until the rows change (Model::derived()).
 #pragma once
 
 #include <cstdint>
@@ -20,6 +20,8 @@ struct FlowQuery {
   FlowColumn sort = FlowColumn::kSize;
   bool reverse = false;
   Grouping grouping = Grouping::kNone;
+
+  bool operator==(const FlowQuery&) const = default;
 };
 
 struct FlowPage {

@@ -94,7 +94,7 @@ void put_entry(std::vector<Entry>& entries, Entry entry, Key key_of, size_t most
 
 void Model::add(const Sample& sample) {
   growth_.reset();
-  ++version_;
+  rows_changed();
   tick_ = sample.tick;
   flow_now_ns_ = sample.flows.end_ns;
   packets_total_ += sample.flows.packets;
@@ -120,8 +120,7 @@ void Model::add(const Sample& sample) {
   merge_tick(whole_, last_);
   recent_ticks_.add(last_);
   add_flows(sample);
-  judge_flows();
-  drop_flows();
+  judge_and_drop_flows();
   add_threads(sample);
   drop_threads();
   add_syscalls(sample);
@@ -186,22 +185,21 @@ void Model::add_flows(const Sample& sample) {
   }
 }
 
-void Model::judge_flows() {
-  for (size_t i = 0; i < flows_.size(); ++i) {
-    const FlowEntry& flow = flows_[i];
-    if (flow.changed_tick == tick_) {
-      liveness_[i].push(flow.tick_liveness);
-      continue;
-    }
+void Model::rows_changed() {
+  ++version_;
+  derived_.clear();
+}
+
+/// One pass, because with a million flows the time goes into reading their rows.
+void Model::judge_and_drop_flows() {
+  const auto state_of = [&](const FlowEntry& flow) {
+    if (flow.changed_tick == tick_) return flow.tick_liveness;
     LivenessFacts facts;
     facts.ended = flow.row.ended;
     facts.period_ns = flow.row.period_ns;
     facts.silent_ns = flow_now_ns_ - flow.row.last_ns;
-    liveness_[i].push(judge_liveness(facts));
-  }
-}
-
-void Model::drop_flows() {
+    return judge_liveness(facts);
+  };
   const auto gone = [&](const FlowEntry& flow) {
     if (flow.row.ended) return tick_ - flow.changed_tick > limits_.ended_linger_ticks;
     if (flow.row.silent) return false;  // keep it until its row says that it has ended
@@ -210,6 +208,7 @@ void Model::drop_flows() {
   size_t kept = 0;
   for (size_t i = 0; i < flows_.size(); ++i) {
     if (gone(flows_[i])) continue;
+    liveness_[i].push(state_of(flows_[i]));
     if (kept != i) {
       flows_[kept] = flows_[i];
       liveness_[kept] = liveness_[i];
@@ -223,7 +222,7 @@ void Model::drop_flows() {
 }
 
 void Model::purge_flows() {
-  ++version_;
+  rows_changed();
   flows_.clear();
   liveness_.clear();
   ids_.clear();

@@ -7,12 +7,14 @@
 // thread.
 #pragma once
 
+#include <any>
 #include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -145,6 +147,18 @@ class Model {
   /// Changes with every add() and purge. Anything that was derived from the rows is then stale.
   uint64_t version() const { return version_; }
 
+  /// What a screen derived from the rows, kept until they change: most frames show the same rows as
+  /// the one before. make() is called if nothing is kept under this name with an equal key. The
+  /// result must depend on the rows, owners and the key alone.
+  template <typename Key, typename Make>
+  const auto& derived(std::string_view name, const Key& key, Make make) const {
+    using Kept = std::pair<Key, std::invoke_result_t<Make>>;
+    std::any& slot = derived_[name];
+    const Kept* kept = std::any_cast<Kept>(&slot);
+    if (kept == nullptr || !(kept->first == key)) kept = &slot.emplace<Kept>(key, make());
+    return kept->second;
+  }
+
   uint64_t packets_total() const { return packets_total_; }
   uint64_t bytes_total() const { return bytes_total_; }
   uint64_t flows_total() const { return flows_total_; }
@@ -174,8 +188,8 @@ class Model {
   using ThreadKey = std::tuple<int32_t, int32_t, int64_t>;
 
   void add_flows(const Sample& sample);
-  void judge_flows();
-  void drop_flows();
+  void judge_and_drop_flows();
+  void rows_changed();
   void add_threads(const Sample& sample);
   void drop_threads();
   void add_syscalls(const Sample& sample);
@@ -184,7 +198,8 @@ class Model {
 
   ModelLimits limits_;
   TickHistory history_;
-  mutable std::optional<Growth> growth_;   // of the ticks so far, if it was requested
+  mutable std::optional<Growth> growth_;  // of the ticks so far, if it was requested
+  mutable std::map<std::string_view, std::any> derived_;
   std::vector<FlowEntry> flows_;           // by id
   std::vector<uint64_t> ids_;              // of flows_; compact, to make the search fast
   std::vector<LivenessHistory> liveness_;  // one for each of flows_

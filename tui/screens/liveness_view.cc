@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -162,16 +163,21 @@ static void draw_liveness(Grid& grid, Area area, const Model& model, const ViewS
   const uint64_t used_rows = (flows + each - 1) / each;
   if (with_legend) draw_legend(grid, {area.x, area.y, area.width, 1}, letters, flows, used_rows);
   const int y0 = area.y + (with_legend ? 1 : 0);
+  const auto& buckets = model.derived("buckets of liveness", std::pair(each, columns), [&] {
+    std::vector<std::vector<Mixture>> mixed;
+    for (uint64_t first = 0; first < flows; first += each)
+      mixed.push_back(mix_bucket(model, first, std::min<uint64_t>(first + each, flows), columns));
+    return mixed;
+  });
   for (uint64_t row = 0; row < used_rows; ++row) {
     const uint64_t first = row * each;
-    const uint64_t last = std::min<uint64_t>(first + each, flows);
     const int y = y0 + static_cast<int>(row);
     if (label > 0) {
       const FlowRow& flow = model.flows()[first].row;
       grid.put(area.x + 1, y, format_endpoint(flow.initiator(), flow.key.ip_version), Role::kDim,
                kLabelWidth - 2);
     }
-    const std::vector<Mixture> mixtures = mix_bucket(model, first, last, columns);
+    const std::vector<Mixture>& mixtures = buckets[row];
     for (int ago = 0; ago < columns; ++ago) {
       draw_mixture(grid, area.x + label + columns - 1 - ago, y, mixtures[static_cast<size_t>(ago)],
                    letters);

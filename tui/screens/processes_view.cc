@@ -108,8 +108,11 @@ std::string cell(const ProcessRow& row, size_t column) {
 
 /// Rows in the order of the screen: by the chosen column, then by CPU, then by pid.
 std::vector<ProcessRow> sorted_rows(const Model& model, const ListState& list) {
-  Rows rows;
-  add_flows(rows, model);
+  Rows rows = model.derived("flows of processes", 0, [&] {
+    Rows of_flows;
+    add_flows(of_flows, model);
+    return of_flows;
+  });
   if (model.processes.now())
     add_readings(rows, model.processes);
   else
