@@ -19,6 +19,7 @@ using Action = std::function<int()>;
 using TrailingCommand = std::vector<std::string>;
 
 void add_record_command(CLI::App& root, const TrailingCommand& trailing, Action& action);
+void add_watch_command(CLI::App& root, const TrailingCommand& trailing, Action& action);
 void add_live_command(CLI::App& root, const TrailingCommand& trailing, Action& action);
 void add_replay_command(CLI::App& root, Action& action);
 void add_read_command(CLI::App& root, Action& action);

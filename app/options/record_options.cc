@@ -67,4 +67,12 @@ void add_record_options(CLI::App& app, RecordOptions& options) {
               "Store at most COUNT flows of a run (default 200000)");
 }
 
+void add_retention_options(CLI::App& app, RecordOptions& options, const char* max_size_help) {
+  const OptionGroup storage(app, kStorageGroup);
+  storage.option("--retain,--keep-runs", options.retain, "DURATION",
+                 "When a run ends, remove the runs of the database that started longer ago than "
+                 "this, such as 14d, as `topspin rm --before` does");
+  storage.option("--max-size", options.max_size, "BYTES", max_size_help);
+}
+
 }  // namespace topspin

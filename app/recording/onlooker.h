@@ -5,6 +5,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -36,7 +37,9 @@ class Onlooker {
   virtual int output_fd() const = 0;  // what the command prints arrives here
   virtual void on_input() = 0;
   virtual void on_output() = 0;
-  /// Handles SIGWINCH, SIGTSTP and SIGCONT. On SIGTSTP it must stop the process.
+  /// The signals that it wants, in addition to those that end a recording.
+  virtual std::span<const int> signals() const = 0;
+  /// Handles one of them. On SIGTSTP it must stop the process.
   virtual void on_signal(int number) = 0;
   /// Called once in each pass of the loop, after all of the above. This is the time to draw.
   virtual void on_pass() = 0;

@@ -200,7 +200,9 @@ void Recording::handle_signals() {
   while (read(signal_fd_.get(), &info, sizeof info) == sizeof info) {
     const int number = static_cast<int>(info.ssi_signo);
     if (number == SIGCHLD) continue;  // each pass checks the command
-    if (number == SIGWINCH || number == SIGTSTP || number == SIGCONT)
+    const std::span<const int> wanted =
+        onlooker_ != nullptr ? onlooker_->signals() : std::span<const int>();
+    if (std::find(wanted.begin(), wanted.end(), number) != wanted.end())
       onlooker_->on_signal(number);
     else
       handle_stop_signal(number, info.ssi_code == SI_KERNEL);

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <future>
+#include <span>
 
 #include <fmt/format.h>
 #include <linux/capability.h>
@@ -29,7 +30,8 @@ constexpr int kStoreWaitMs = 20;
 }  // namespace
 
 Status Recording::open() {
-  TOPSPIN_ASSIGN(signal_fd_, open_signal_fd(onlooker_ != nullptr));
+  TOPSPIN_ASSIGN(signal_fd_, open_signal_fd(onlooker_ != nullptr ? onlooker_->signals()
+                                                                 : std::span<const int>()));
   std::optional<UserIdentity> user = invoking_user();
   if (!options_.user.empty()) {
     TOPSPIN_ASSIGN(user, find_user(options_.user));

@@ -48,6 +48,11 @@ Live::Live(const LookOptions& options, bool with_command, bool stay, UniqueFd na
   null_.reset(open("/dev/null", O_RDONLY | O_CLOEXEC));
 }
 
+std::span<const int> Live::signals() const {
+  static constexpr std::array kSignals = {SIGWINCH, SIGTSTP, SIGCONT};
+  return kSignals;
+}
+
 Status Live::on_start(const RunInfo& run) {
   TOPSPIN_TRY(look_.load_colours());
   run_ = run;

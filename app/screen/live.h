@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -33,6 +34,7 @@ class Live final : public Onlooker {
   int output_fd() const override { return output_read_.get(); }
   void on_input() override;
   void on_output() override;
+  std::span<const int> signals() const override;
   void on_signal(int number) override { look_.on_signal(number); }
   void on_pass() override;
   std::optional<FlowKey> watched_flow() const override { return look_.watched_flow(); }
