@@ -37,6 +37,7 @@ void add_record_command(CLI::App& root, const TrailingCommand& trailing, Action&
   add_retention_options(*command, *o,
                         "When the run ends, remove the oldest runs while the database is larger "
                         "than this, such as 2GB");
+  add_metrics_options(*command, *o);
   OptionGroup(*command, kDisplayGroup)
       .flag("-q,--quiet", o->quiet, "Do not print a line for each tick");
   command->footer(

@@ -160,6 +160,7 @@ void add_watch_command(CLI::App& root, const TrailingCommand& trailing, Action& 
   add_retention_options(*command, o->record,
                         "Remove the oldest incidents while the database is larger than this, such "
                         "as 500MB; checked after each incident");
+  add_metrics_options(*command, o->record);
   OptionGroup(*command, kDisplayGroup)
       .flag("-q,--quiet", o->record.quiet, "Print only which incidents were stored, and errors");
   command->footer(

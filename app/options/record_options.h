@@ -34,6 +34,8 @@ struct RecordOptions {
   uint64_t max_stored_flows = 200'000;
   std::string retain;    // remove runs that started longer ago, as typed; empty: none
   std::string max_size;  // of the database, as typed; empty: no limit
+  std::string textfile;  // OpenMetrics are written there
+  std::string listen;    // OpenMetrics are served there
   bool counters = false;
   int64_t stacks_per_second = 0;
   bool quiet = false;
@@ -50,6 +52,9 @@ struct RecordOptions {
 
 /// Adds the options that record and live share: all except --db and --quiet.
 void add_record_options(CLI::App& app, RecordOptions& options);
+
+/// Adds --textfile and --listen.
+void add_metrics_options(CLI::App& app, RecordOptions& options);
 
 /// Adds --keep-runs (also called --retain) and --max-size, whose help is given.
 void add_retention_options(CLI::App& app, RecordOptions& options, const char* max_size_help);

@@ -13,6 +13,7 @@
 #include "core/flow/packet_copy.h"
 #include "core/run/run.h"
 #include "core/tick/sample.h"
+#include "report/export/export.h"
 
 namespace topspin {
 
@@ -52,6 +53,9 @@ class Onlooker {
   virtual void on_packets(PacketCopies packets) = 0;
   /// The interface that the capture should move to; nullopt if it should stay.
   virtual std::optional<std::string> take_interface_wish() = 0;
+
+  /// What it adds to the numbers that leave a recording while it runs.
+  virtual LiveFacts live_facts() const { return {}; }
 
   /// Whether the user wants to quit.
   virtual bool wants_stop() const = 0;

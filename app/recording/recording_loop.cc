@@ -111,6 +111,7 @@ void Recording::drain_ticks() {
       error_outlet().write(fmt::format("{}\n", tick_line(sample, memory_)));
     }
     if (onlooker_ != nullptr) onlooker_->on_sample(sample);
+    if (metrics_) update_metrics(sample);
     for (const std::string& warning : headroom_.observe(sample))
       tell_event(sample.elapsed_ns, warning);
   }
@@ -187,6 +188,12 @@ void Recording::serve_onlooker() {
       capture_->switch_interface(*name);
     }
   }
+}
+
+void Recording::update_metrics(const Sample& sample) {
+  metrics_->update(sample.monotonic_ns, folds_->whole(),
+                   onlooker_ != nullptr ? onlooker_->live_facts() : LiveFacts());
+  if (const auto problem = metrics_->take_problem()) tell_event(sample.elapsed_ns, *problem);
 }
 
 void Recording::tell_event(int64_t elapsed_ns, const std::string& text) {

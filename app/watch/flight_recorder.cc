@@ -123,6 +123,10 @@ void FlightRecorder::tell_messages() {
   for (const std::string& message : writer_.take_messages()) say(message);
 }
 
+LiveFacts FlightRecorder::live_facts() const {
+  return {writer_.stored(), writer_.lost(), trigger_.held_off()};
+}
+
 void FlightRecorder::close() {
   if (std::exchange(closed_, true)) return;
   if (incident_) end_incident();

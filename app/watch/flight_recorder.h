@@ -54,6 +54,7 @@ class FlightRecorder final : public Onlooker {
   std::optional<FlowKey> watched_flow() const override { return std::nullopt; }
   void on_packets(PacketCopies /*packets*/) override {}
   std::optional<std::string> take_interface_wish() override { return std::nullopt; }
+  LiveFacts live_facts() const override;
   bool wants_stop() const override { return false; }
   bool output_failed() const override { return false; }
   bool stays() const override { return false; }

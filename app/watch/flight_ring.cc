@@ -8,7 +8,7 @@
 namespace topspin {
 
 std::shared_ptr<const PackedTick> FlightRing::add(const Sample& sample) {
-  auto tick = std::make_shared<const PackedTick>(sample);
+  auto tick = std::make_shared<const PackedTick>(sample, most_flow_rows_);
   ticks_.push_back(tick);
   bytes_ += tick->bytes();
   const int64_t from_ns = sample.elapsed_ns - keep_ns_;

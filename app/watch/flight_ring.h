@@ -19,7 +19,8 @@ class FlightRing {
  public:
   static constexpr size_t kMostEvents = 1'000;
 
-  FlightRing(int64_t keep_ns, uint64_t max_bytes) : keep_ns_(keep_ns), max_bytes_(max_bytes) {}
+  FlightRing(int64_t keep_ns, uint64_t max_bytes, size_t most_flow_rows = SIZE_MAX)
+      : keep_ns_(keep_ns), max_bytes_(max_bytes), most_flow_rows_(most_flow_rows) {}
 
   /// Takes the next tick, and returns it as the ring keeps it.
   std::shared_ptr<const PackedTick> add(const Sample& sample);
@@ -39,6 +40,7 @@ class FlightRing {
 
   int64_t keep_ns_;
   uint64_t max_bytes_;
+  size_t most_flow_rows_;  // of a tick
   std::deque<std::shared_ptr<const PackedTick>> ticks_;
   std::deque<IncidentEvent> events_;
   RingBase base_;

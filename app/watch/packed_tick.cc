@@ -102,7 +102,12 @@ uint64_t bytes_of_plain(const Sample& s) {
 
 }  // namespace
 
-PackedTick::PackedTick(const Sample& sample) : plain_(sample) {
+PackedTick::PackedTick(const Sample& sample, size_t most_flow_rows) : plain_(sample) {
+  if (plain_.changed_flows.size() > most_flow_rows) {
+    plain_.losses.flow_rows_unstored += plain_.changed_flows.size() - most_flow_rows;
+    plain_.changed_flows.resize(most_flow_rows);
+    plain_.changed_flows.shrink_to_fit();
+  }
   Packer pack(distributions_);
   for_each_distribution(plain_, pack);
   distributions_.shrink_to_fit();

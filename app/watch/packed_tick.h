@@ -5,6 +5,7 @@
 // the same Sample back. Plain values; immutable, so threads may share them.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -15,7 +16,9 @@ namespace topspin {
 
 class PackedTick {
  public:
-  explicit PackedTick(const Sample& sample);
+  /// Of more flow rows than `most_flow_rows`, those beyond are left out, and counted among the
+  /// tick's losses.
+  explicit PackedTick(const Sample& sample, size_t most_flow_rows = SIZE_MAX);
 
   Sample unpack() const;
 
