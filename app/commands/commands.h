@@ -40,6 +40,7 @@ void add_run_command(CLI::App& root, Action& action);
 void add_ci_command(CLI::App& root, Action& action);
 void add_merge_command(CLI::App& root, Action& action);
 void add_rm_command(CLI::App& root, Action& action);
+void add_compact_command(CLI::App& root, Action& action);
 void add_label_command(CLI::App& root, Action& action);
 void add_push_command(CLI::App& root, Action& action);
 void add_pull_command(CLI::App& root, Action& action);

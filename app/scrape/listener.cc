@@ -151,7 +151,7 @@ MHD_Result on_request(void* page, MHD_Connection* connection, const char* path, 
     return answer(connection, MHD_HTTP_NOT_FOUND, kPlain, "the numbers are at /metrics\n");
   return answer(connection, MHD_HTTP_OK,
                 "application/openmetrics-text; version=1.0.0; charset=utf-8",
-                static_cast<const MetricsPage*>(page)->render());
+                static_cast<const MetricsPage*>(page)->render(LiveFormat::kOpenMetrics));
 }
 
 }  // namespace

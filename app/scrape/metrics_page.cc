@@ -21,7 +21,7 @@ void MetricsPage::update(int64_t now_ns, const RunFold& fold, const LiveFacts& f
   fold_ = std::move(copy);
 }
 
-std::string MetricsPage::render() const {
+std::string MetricsPage::render(LiveFormat format) const {
   std::shared_ptr<const RunFold> fold;
   RunInfo run;
   LiveFacts facts;
@@ -31,7 +31,7 @@ std::string MetricsPage::render() const {
     run = run_;
     facts = facts_;
   }
-  return live_openmetrics(run, *fold, facts);
+  return live_metrics(run, *fold, facts, format);
 }
 
 }  // namespace topspin

@@ -1,4 +1,4 @@
-// MetricsPage: the numbers of a recording as OpenMetrics text, for whoever scrapes it.
+// MetricsPage: the numbers of a recording as text, for whoever scrapes it.
 //
 // The recording's thread updates it after a tick, and another one renders it when it is wanted.
 // Only the copy of the totals is made under the mutex.
@@ -25,8 +25,7 @@ class MetricsPage {
   /// Does nothing if the last update was less than kUpdateNs ago, unless it `must`.
   void update(int64_t now_ns, const RunFold& fold, const LiveFacts& facts, bool must = false);
 
-  /// The whole text, which ends with "# EOF\n".
-  std::string render() const;
+  std::string render(LiveFormat format) const;
 
  private:
   mutable std::mutex mutex_;

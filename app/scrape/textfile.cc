@@ -42,7 +42,7 @@ Result<std::unique_ptr<Textfile>> Textfile::open(const std::string& path) {
 }
 
 Status Textfile::write_now() {
-  const std::string text = page_->render();
+  const std::string text = page_->render(LiveFormat::kPrometheus);
   const std::string temporary = name_ + std::string(kTemporary);
   // Readable for node_exporter, whose user is another one. An old one is not followed or reused.
   ::unlinkat(directory_.get(), temporary.c_str(), 0);

@@ -83,9 +83,14 @@ Status export_openmetrics(RunStore& store, const std::vector<StoredRun>& runs,
 struct LiveFacts {
   std::optional<uint64_t> incidents, incidents_lost, held_off;
 };
-/// The same text of a recording that is under way: its totals so far, with neither times nor a
+enum class LiveFormat : uint8_t {
+  kOpenMetrics,
+  kPrometheus,  // its text format 0.0.4, the only one that node_exporter's text files may have
+};
+/// The same numbers of a recording that is under way: its totals so far, with neither times nor a
 /// label of the run. Counters only grow, and distributions are those since its beginning.
-std::string live_openmetrics(const RunInfo& run, const RunFold& fold, const LiveFacts& facts);
+std::string live_metrics(const RunInfo& run, const RunFold& fold, const LiveFacts& facts,
+                         LiveFormat format);
 
 /// The percentile text that HdrHistogram's plotter reads, in nanoseconds. kUsage if the run has no
 /// histogram of that name.

@@ -8,7 +8,7 @@
 // Histograms are classic buckets that end at powers of two of nanoseconds minus one. The stored
 // buckets end there too, so each count is exact. Absent metrics are left out.
 //
-// live_openmetrics() writes the same families of a recording that is under way: its totals so far,
+// live_metrics() writes the same families of a recording that is under way: its totals so far,
 // without a label of the run and without a time, since whoever scrapes it adds both.
 #include <algorithm>
 #include <cmath>
@@ -69,12 +69,25 @@ std::string label_name(std::string_view text) {
 
 class Exposition {
  public:
-  Exposition(const std::vector<MeasuredTotals>& runs, ExportOutput& output, bool is_live)
-      : runs_(runs), output_(output), is_live_(is_live) {}
+  Exposition(const std::vector<MeasuredTotals>& runs, ExportOutput& output,
+             std::optional<LiveFormat> live)
+      : runs_(runs),
+        output_(output),
+        is_live_(live.has_value()),
+        is_classic_(live == LiveFormat::kPrometheus) {}
 
   void family(std::string_view name, std::string_view type, std::string_view unit,
               std::string_view help) {
     name_ = name;
+    if (is_classic_) {  // it knows neither units nor infos, and names a counter by its sample
+      const bool is_info = type == "info";
+      const std::string full = fmt::format("{}{}", name,
+                                           type == "counter" ? "_total"
+                                           : is_info         ? "_info"
+                                                             : "");
+      head_ = fmt::format("# HELP {0} {2}\n# TYPE {0} {1}\n", full, is_info ? "gauge" : type, help);
+      return;
+    }
     head_ = fmt::format("# TYPE {} {}\n", name, type);
     if (!unit.empty()) head_ += fmt::format("# UNIT {} {}\n", name, unit);
     head_ += fmt::format("# HELP {} {}\n", name, help);
@@ -126,7 +139,9 @@ class Exposition {
       sample(run, "topspin_run_info", labels, "1");
     }
   }
-  void end() { output_.write("# EOF\n"); }
+  void end() {
+    if (!is_classic_) output_.write("# EOF\n");
+  }
 
  private:
   static constexpr int kFirstOctave = 10;  // 1 us
@@ -187,6 +202,7 @@ class Exposition {
   const std::vector<MeasuredTotals>& runs_;
   ExportOutput& output_;
   const bool is_live_;
+  const bool is_classic_;
   std::string name_;
   std::string head_;  // the head of a family that has no sample yet
 };
@@ -411,7 +427,7 @@ Status export_openmetrics(RunStore& store, const std::vector<StoredRun>& runs,
     TOPSPIN_ASSIGN(totals[i].fold, store.fold(runs[i].info.id, RunPart::kWhole));
     TOPSPIN_ASSIGN(totals[i].load, store.load_load(runs[i].info.id));
   }
-  Exposition exposition(totals, output, false);
+  Exposition exposition(totals, output, std::nullopt);
   exposition.info();
   for (const MetricFamily& family : families()) write_family(exposition, family);
   for (const RegisteredNumber& number : numbers()) write_greatest(exposition, number);
@@ -420,7 +436,8 @@ Status export_openmetrics(RunStore& store, const std::vector<StoredRun>& runs,
   return output.finish();
 }
 
-std::string live_openmetrics(const RunInfo& run, const RunFold& fold, const LiveFacts& facts) {
+std::string live_metrics(const RunInfo& run, const RunFold& fold, const LiveFacts& facts,
+                         LiveFormat format) {
   std::string text;
   ExportOutput output([&](std::string_view bytes) -> Status {
     text += bytes;
@@ -430,7 +447,7 @@ std::string live_openmetrics(const RunInfo& run, const RunFold& fold, const Live
   stored.info = run;
   stored.end.status = RunStatus::kRunning;
   const std::vector<MeasuredTotals> totals = {{&stored, fold, std::nullopt}};
-  Exposition exposition(totals, output, true);
+  Exposition exposition(totals, output, format);
   exposition.info();
   for (const MetricFamily& family : families()) write_family(exposition, family);
   for (const RegisteredNumber& number : numbers()) write_greatest(exposition, number);

@@ -129,7 +129,7 @@ const std::map<std::string, std::set<std::string>> kDoors = {
       "capture/source/connection_filter.h", "capture/source/interface_counters.h"}},
     {"load", {"load/load.h", "load/workloads/workload_type.h", "load/engine/kernel_counters.h"}},
     {"store",
-     {"store/run_store.h", "store/retention/retention.h", "store/runs/gate_log.h",
+     {"store/run_store.h", "store/retention/compaction.h", "store/retention/retention.h", "store/runs/gate_log.h",
       "store/runs/merge.h", "store/runs/run_edit.h", "store/runs/patient_writer.h",
       "store/sql/sql_reader.h", "store/sqlite/columns.h", "store/sqlite/file_access.h",
       "store/sqlite/sql_value.h", "store/team_address.h", "store/team_store.h"}},
