@@ -138,7 +138,7 @@ void Live::watch(int32_t pid) {
 void Live::keep_last_minute() {
   if (ring_.empty()) {
     look_.say("there is no tick yet to keep");
-  } else if (writer_.give(ring_.freeze(run_, {"", "", ring_.newest_ns(), ring_.newest_ns()}))) {
+  } else if (writer_.give(ring_.freeze(run_, {"", "", ring_.newest_ns(), ring_.newest_ns(), 0}))) {
     look_.say("the last minute is being stored");
   } else {
     look_.say("not kept: those before are still being stored");

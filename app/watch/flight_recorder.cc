@@ -16,6 +16,10 @@
 namespace topspin {
 namespace {
 
+/// The findings of an incident are of what came after its rule began to be met, and of so many
+/// windows before: what a window shows began in it or before it.
+constexpr int64_t kWindowsJudged = 2;
+
 /// An incident at three in the morning is too late to learn that it cannot be stored.
 Status check_database(const std::string& path) {
   if (std::error_code error; std::filesystem::exists(path, error)) {
@@ -52,8 +56,10 @@ Status FlightRecorder::on_start(const RunInfo& run) {
   run_ = run;
   rules_.emplace(settings_.rules, run, settings_.window_ns);
   started_ = true;
+  const size_t count = settings_.rules.size();
+  service_.ready(fmt::format("watching {} by {} rule{}", run.settings.interface, count,
+                             count == 1 ? "" : "s"));
   if (!settings_.quiet) {
-    const size_t count = settings_.rules.size();
     say(fmt::format(
         "watching {} (subject: {}) by {} rule{}; the last {} are kept in at most {}; {} is written "
         "only on an incident",
@@ -76,13 +82,14 @@ void FlightRecorder::on_sample(const Sample& sample) {
   if (first) {
     for (const MetRule& rule : met) {
       if (rule.rule != *first) continue;
-      begin_incident(
-          {settings_.rules[*first].text, rule.measured, rule.since_ns, sample.elapsed_ns});
+      begin_incident({settings_.rules[*first].text, rule.measured, rule.since_ns, sample.elapsed_ns,
+                      rule.since_ns - kWindowsJudged * settings_.window_ns});
     }
   } else if (freeze_asked_) {
     on_signal(SIGUSR1);
   }
   tell_messages();
+  service_.alive(sample.monotonic_ns);
 }
 
 void FlightRecorder::begin_incident(IncidentCause cause) {
@@ -110,7 +117,7 @@ void FlightRecorder::on_signal(int /*number*/) {
   }
   const int64_t now_ns = ring_.newest_ns();
   trigger_.hold_off_from(now_ns);
-  begin_incident({"", "", now_ns, now_ns});
+  begin_incident({"", "", now_ns, now_ns, 0});
 }
 
 void FlightRecorder::on_event(std::string_view text) {
@@ -129,6 +136,7 @@ LiveFacts FlightRecorder::live_facts() const {
 
 void FlightRecorder::close() {
   if (std::exchange(closed_, true)) return;
+  if (started_) service_.stopping();
   if (incident_) end_incident();
   writer_.finish();
   tell_messages();

@@ -13,6 +13,7 @@
 #include "app/recording/onlooker.h"
 #include "app/watch/flight_ring.h"
 #include "app/watch/incident_writer.h"
+#include "app/watch/service_notice.h"
 #include "app/watch/trigger.h"
 #include "app/watch/watch_lock.h"
 #include "ci/slo/rule_watch.h"
@@ -77,6 +78,7 @@ class FlightRecorder final : public Onlooker {
   std::optional<RuleWatch> rules_;
   Trigger trigger_;
   IncidentWriter writer_;
+  ServiceNotice service_;
   std::optional<Incident> incident_;  // under way
   bool freeze_asked_ = false;         // before there was a tick
   bool started_ = false;

@@ -88,6 +88,20 @@ RunInfo incident_run(const Incident& incident, const std::string& id) {
   return run;
 }
 
+std::vector<RunStage> incident_stages(const Incident& incident) {
+  const int64_t begin_ns = incident.begin_ns();
+  // At the beginning of a tick, so that each tick is of one stage.
+  int64_t from_ns = 0;
+  for (const auto& tick : incident.ticks) {
+    if (tick->plain().elapsed_ns > incident.cause.judged_from_ns) break;
+    from_ns = tick->plain().elapsed_ns - begin_ns;
+  }
+  if (from_ns <= 0 || from_ns >= incident.end_ns() - begin_ns) return {};
+  return {{"before", StageKind::kBefore, 0, from_ns, std::nullopt, std::nullopt},
+          {"incident", StageKind::kLoad, from_ns, incident.end_ns() - begin_ns, std::nullopt,
+           std::nullopt}};
+}
+
 std::vector<IncidentEvent> incident_events(const Incident& incident) {
   const IncidentCause& cause = incident.cause;
   const int64_t begin_ns = incident.begin_ns();

@@ -44,10 +44,11 @@ class RingBase {
 
 /// Why ticks were frozen.
 struct IncidentCause {
-  std::string rule;      // empty: by hand
-  std::string measured;  // "12.30ms against 5.00ms"; empty: by hand
-  int64_t since_ns = 0;  // elapsed time from which on the rule's comparison was true
-  int64_t at_ns = 0;     // elapsed time of the tick at which it was frozen
+  std::string rule;            // empty: by hand
+  std::string measured;        // "12.30ms against 5.00ms"; empty: by hand
+  int64_t since_ns = 0;        // elapsed time from which on the rule's comparison was true
+  int64_t at_ns = 0;           // elapsed time of the tick at which it was frozen
+  int64_t judged_from_ns = 0;  // elapsed time; what came before is context
 };
 
 struct IncidentEvent {
@@ -72,6 +73,10 @@ struct Incident {
 
 /// The run of an incident: what is known before its first tick.
 RunInfo incident_run(const Incident& incident, const std::string& id);
+
+/// Its stages: what came before, and the incident, of which alone its findings are. A stall of
+/// 400 ms is nothing in a minute's percentiles. None if all of it is the incident.
+std::vector<RunStage> incident_stages(const Incident& incident);
 
 /// The sentences of the run's events about the incident itself.
 std::vector<IncidentEvent> incident_events(const Incident& incident);

@@ -51,6 +51,10 @@ Result<std::string> store_incident(const Incident& incident, const std::string& 
     TOPSPIN_ASSIGN(writer, RunWriter::create(database, run, options));
     return {};
   }));
+  // Before the ticks, which are folded by stages.
+  const std::vector<RunStage> stages = incident_stages(incident);
+  for (size_t i = 0; i < stages.size(); ++i)
+    TOPSPIN_TRY(patiently([&] { return writer->put_stage(i, stages[i]); }));
   IncidentRows rows(incident);
   std::vector<Sample> batch;
   for (size_t i = 0; i < incident.ticks.size(); ++i) {

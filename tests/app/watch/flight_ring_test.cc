@@ -40,7 +40,8 @@ TEST(FlightRing, KeepsTheLastTicksByTimeAndByBytes) {
   FlightRing ring(3 * kRingSecond, 64 << 20);
   for (uint64_t tick = 1; tick <= 10; ++tick) ring.add(make_tick(tick));
   EXPECT_EQ(ring.ticks(), 3u);
-  const Incident incident = ring.freeze(make_run(), {"", "", 10 * kRingSecond, 10 * kRingSecond});
+  const Incident incident =
+      ring.freeze(make_run(), {"", "", 10 * kRingSecond, 10 * kRingSecond, 0});
   EXPECT_EQ(incident.ticks.front()->plain().tick, 8u);
   EXPECT_EQ(incident.shortened, "");
   EXPECT_EQ(incident.begin_ns(), 7 * kRingSecond);
@@ -79,7 +80,7 @@ TEST(Incident, ItsRowsCountSinceItsFirstTick) {
   FlightRing ring(5 * kRingSecond, 64 << 20);
   for (uint64_t tick = 1; tick <= 1000; ++tick) ring.add(long_tick(tick));
   const Incident incident =
-      ring.freeze(make_run(), {"fds > 1", "2 against 1", 0, 1000 * kRingSecond});
+      ring.freeze(make_run(), {"fds > 1", "2 against 1", 0, 1000 * kRingSecond, 0});
   IncidentRows rows(incident);
   std::vector<Sample> ticks;
   for (size_t i = 0; i < incident.ticks.size(); ++i) ticks.push_back(rows.tick(i));
@@ -127,8 +128,8 @@ TEST(Incident, CarriesWhyAndWhen) {
   RunInfo recorder = make_run();
   recorder.labels["a"] = "b";
   recorder.settings.duration_ns = kRingSecond;
-  const Incident incident =
-      ring.freeze(recorder, {"fds > 1 for 3s", "2 against 1", 7 * kRingSecond, 10 * kRingSecond});
+  const Incident incident = ring.freeze(recorder, {"fds > 1 for 3s", "2 against 1", 7 * kRingSecond,
+                                                   10 * kRingSecond, 7 * kRingSecond});
   const RunInfo run = incident_run(incident, "id");
   EXPECT_EQ(run.id, "id");
   EXPECT_EQ(run.started_wall_ns, recorder.started_wall_ns + 5 * kRingSecond);
@@ -137,6 +138,11 @@ TEST(Incident, CarriesWhyAndWhen) {
   EXPECT_EQ(run.labels.at(kIncidentValueLabel), "2 against 1");
   EXPECT_EQ(run.labels.at(kIncidentTimeLabel), "2023-11-14T22:13:30.000Z");
   EXPECT_EQ(run.settings.duration_ns, std::nullopt);
+  const auto stages = incident_stages(incident);
+  ASSERT_EQ(stages.size(), 2u);
+  EXPECT_EQ(stages[0].end_ns, 2 * kRingSecond);
+  EXPECT_EQ(stages[1].start_ns, 2 * kRingSecond);
+  EXPECT_EQ(measured_from_ns(stages), 2 * kRingSecond);
   const auto events = incident_events(incident);
   ASSERT_EQ(events.size(), 2u);
   EXPECT_EQ(events[0].text, "lo went down");
