@@ -30,11 +30,6 @@ struct WatchOptions {
   uint64_t max_incidents = 20;
 };
 
-struct FreezeOptions {
-  int pid = 0;
-  std::string db;
-};
-
 /// Flow rows of a tick that the ring keeps: 2,500 a second, or about 40 MB a minute. With more
 /// flows, their rows come in turn.
 constexpr int64_t kFlowRowsPerSecond = 2'500;
@@ -100,36 +95,23 @@ int watch(WatchOptions& o) {
   return record(o.record, &recorder);
 }
 
-int freeze(const FreezeOptions& o) {
-  pid_t pid = o.pid;
-  if (pid == 0) {
-    const auto found = find_watch(database_path(o.db));
+/// `topspin watch freeze [PID]`.
+int freeze(const WatchOptions& o) {
+  const std::vector<std::string>& words = o.record.observe.filter_words;
+  if (words.size() > 2) return fail(wrong_usage("freeze takes one PID, or none"));
+  pid_t pid = 0;
+  if (words.size() == 2) {
+    const std::string wrong = not_a_number_between(words[1], 1, 1 << 22);
+    if (!wrong.empty()) return fail(wrong_usage(fmt::format("freeze: {}", wrong)));
+    pid = std::stoi(words[1]);
+  } else {
+    const auto found = find_watch(database_path(o.record.observe.db));
     if (!found.ok()) return fail(found.error());
     pid = *found;
   }
   if (const Status sent = freeze_watch(pid); !sent.ok()) return fail(sent.error());
   say(fmt::format("process {} freezes its ring", pid));
   return 0;
-}
-
-CLI::App* add_freeze(CLI::App& watch, Action& action) {
-  CLI::App* command =
-      watch.add_subcommand("freeze", "Have a running watch keep its last seconds as an incident");
-  auto o = std::make_shared<FreezeOptions>();
-  command->add_option("PID", o->pid, "The watch; without it, the one that writes to the database")
-      ->option_text("PID")
-      ->check([](const std::string& text) { return not_a_number_between(text, 1, 1 << 22); });
-  add_database_option(*command, o->db);
-  command->footer(
-      "Examples:\n"
-      "  topspin watch freeze\n"
-      "  topspin watch freeze 4242\n"
-      "  topspin watch freeze --db /var/lib/topspin/web.db\n"
-      "\n"
-      "It sends SIGUSR1, and only to a topspin that waits for it. The watch says when the incident "
-      "is stored.");
-  command->callback([o, &action] { action = [o] { return freeze(*o); }; });
-  return command;
 }
 
 }  // namespace
@@ -140,8 +122,7 @@ void add_watch_command(CLI::App& root, const TrailingCommand& trailing, Action& 
       "Keep the last minute in memory, and store it when a rule is met: a flight recorder");
   auto o = std::make_shared<WatchOptions>();
   o->record.observe.interval = "100ms";
-  const CLI::App* freeze_command = add_freeze(*command, action);
-  const OptionGroup rules(*command, "Incidents");
+  const OptionGroup rules(*command, kIncidentsGroup);
   rules.list("--when", o->rules, "RULE",
              "Store an incident when this rule is met, such as 'p99(reply_latency) > 5ms for 3s'; "
              "may be repeated. Without one, only by hand");
@@ -156,6 +137,7 @@ void add_watch_command(CLI::App& root, const TrailingCommand& trailing, Action& 
   rules.number("--max-incidents", o->max_incidents, "COUNT", 1, 100'000,
                "Keep at most COUNT incidents in the database; the oldest go first (default 20)");
   add_record_options(*command, o->record);
+  command->get_option("--interval")->description("Length of a tick (default 100ms)");
   add_database_option(*command, o->record.observe.db);
   add_retention_options(*command, o->record,
                         "Remove the oldest incidents while the database is larger than this, such "
@@ -170,13 +152,17 @@ void add_watch_command(CLI::App& root, const TrailingCommand& trailing, Action& 
       "    --when 'silent_flows > 10' --keep 30s\n"
       "  topspin watch -i lo --when 'unanswered > 0' -- node server.js 8888\n"
       "  topspin watch freeze\n"
+      "  topspin watch freeze 4242\n"
       "\n"
       "Nothing is written until a rule is met. `topspin report last` then shows what happened. "
-      "SIGUSR1 stores an incident by hand. Ctrl-C ends.");
-  command->callback([o, freeze_command, &trailing, &action] {
-    if (freeze_command->parsed()) return;
+      "`watch freeze` has the watch that writes to the database, or the one with this PID, store "
+      "an incident now, and so does SIGUSR1. Ctrl-C ends.");
+  command->callback([o, &trailing, &action] {
     o->record.command = trailing;
-    action = [o] { return watch(*o); };
+    action = [o] {
+      const std::vector<std::string>& words = o->record.observe.filter_words;
+      return !words.empty() && words.front() == "freeze" ? freeze(*o) : watch(*o);
+    };
   });
 }
 

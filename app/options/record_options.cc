@@ -68,7 +68,7 @@ void add_record_options(CLI::App& app, RecordOptions& options) {
 }
 
 void add_metrics_options(CLI::App& app, RecordOptions& options) {
-  const OptionGroup metrics(app, "Metrics");
+  const OptionGroup metrics(app, kMetricsGroup);
   metrics.option("--textfile", options.textfile, "FILE.prom",
                  "Write the numbers so far to FILE.prom every 5 s, for node_exporter");
   metrics.option("--listen", options.listen, "ADDRESS:PORT",

@@ -94,10 +94,12 @@ void FlightRecorder::on_sample(const Sample& sample) {
 
 void FlightRecorder::begin_incident(IncidentCause cause) {
   if (!settings_.quiet) {
-    say(cause.rule.empty() ? fmt::format("frozen by hand; the next {} are kept too",
-                                         format_duration(settings_.after_ns))
-                           : fmt::format("\"{}\" was met: {}; the next {} are kept too", cause.rule,
-                                         cause.measured, format_duration(settings_.after_ns)));
+    std::string text = cause.rule.empty()
+                           ? std::string("frozen by hand")
+                           : fmt::format("\"{}\" was met: {}", cause.rule, cause.measured);
+    if (settings_.after_ns > 0)
+      text += fmt::format("; the next {} are kept too", format_duration(settings_.after_ns));
+    say(text);
   }
   incident_ = ring_.freeze(run_, std::move(cause));
   if (settings_.after_ns == 0) end_incident();

@@ -80,7 +80,7 @@ const std::vector<SandboxedCommand> kOfDatabases = {
     SandboxedCommand{"gate", {"gate", "--history"}, 0, ""},
     SandboxedCommand{"accept", {"accept", "last", "--because", "test"}, 0, "accepted run #2"},
     SandboxedCommand{"rm", {"rm", "1", "--yes"}, 0, "removed #1"},
-    SandboxedCommand{"compact", {"compact"}, 0, "keeps its ticks: its totals"},
+    SandboxedCommand{"compact", {"compact"}, 0, "ticks of 2 runs became 2"},
     SandboxedCommand{"label", {"label", "1", "a=b"}, 0, "labelled #1"},
     SandboxedCommand{"merge", {"merge", "OUT", "IN"}, 0, "2 runs copied"},
     SandboxedCommand{"loadshow", {"load", "show", "1"}, 2, "has no load"},

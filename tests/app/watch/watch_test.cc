@@ -157,7 +157,7 @@ TEST_F(Watch, KeepsTheStallWithItsSlowRepliesAndItsFindingAndNothingElse) {
   int right = 0;
   for (int i = 0; i < times; ++i) {
     std::filesystem::remove(db());
-    const int after_ms = 1500 + static_cast<int>(random() % 3000);
+    const int after_ms = 4000 + static_cast<int>(random() % 4000);
     StallingServer server(after_ms, 400);
     ASSERT_NE(server.port(), 0);
     Process recorder(watch({"--pid", std::to_string(server.pid()), "--keep", "3s", "--after", "1s",
@@ -240,7 +240,7 @@ TEST_F(Watch, AFlappingRuleDoesNotFillTheDisk) {
   StallingServer server(0, 0);
   Pinger pinger(server.port(), 2);
   Process recorder(watch({"--interval", "20ms", "--over", "20ms", "--keep", "200ms", "--after",
-                          "0s", "--hold-off", "100ms", "--max-incidents", "3", "--when",
+                          "0s", "--hold-off", "300ms", "--max-incidents", "3", "--when",
                           "packets > 0", "udp port " + std::to_string(server.port())}));
   ASSERT_TRUE(recorder.wait_for("watching lo"));
   std::atomic<bool> ending = false;
