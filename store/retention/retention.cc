@@ -136,32 +136,35 @@ Result<RetentionReport> retain_runs(const std::string& path, const RetentionLimi
 
 std::vector<std::string> retention_sentences(const RetentionReport& report,
                                              const RetentionLimits& limits) {
+  const auto oldest_removed = [](size_t count) {
+    return count == 1 ? std::string("the oldest run was removed")
+                      : fmt::format("the oldest {} runs were removed", count);
+  };
+  const std::string size = format_bytes(static_cast<int64_t>(limits.max_bytes.value_or(0)));
   std::vector<std::string> sentences;
   if (report.removed_for_age > 0) {
-    sentences.push_back(fmt::format("{} older than {} removed", runs_text(report.removed_for_age),
-                                    format_duration(limits.keep_ns.value_or(0))));
+    sentences.push_back(fmt::format("{} older run{} removed", report.removed_for_age,
+                                    report.removed_for_age == 1 ? " was" : "s were"));
   }
   if (report.removed_for_number > 0) {
-    sentences.push_back(fmt::format("the oldest {} removed: at most {} incidents are kept",
-                                    runs_text(report.removed_for_number),
+    sentences.push_back(fmt::format("{}: at most {} incidents are kept",
+                                    oldest_removed(report.removed_for_number),
                                     limits.max_incidents.value_or(0)));
   }
   if (report.removed_for_size > 0) {
-    sentences.push_back(fmt::format(
-        "the oldest {} removed: the database may take {}", runs_text(report.removed_for_size),
-        format_bytes(static_cast<int64_t>(limits.max_bytes.value_or(0)))));
+    sentences.push_back(
+        fmt::format("{}: the database may take {}", oldest_removed(report.removed_for_size), size));
   }
   if (report.baselines_kept > 0) {
     sentences.push_back(
-        fmt::format("{} older than that stay: gate --history needs them as "
-                    "baselines",
-                    runs_text(report.baselines_kept)));
+        fmt::format("kept for gate --history, which has accepted them as baselines: "
+                    "{} older than {}",
+                    runs_text(report.baselines_kept), format_duration(limits.keep_ns.value_or(0))));
   }
   if (report.is_still_too_large) {
     sentences.push_back(
         fmt::format("the database takes {}, more than the {} of --max-size, and {} may be removed",
-                    format_bytes(static_cast<int64_t>(report.bytes)),
-                    format_bytes(static_cast<int64_t>(limits.max_bytes.value_or(0))),
+                    format_bytes(static_cast<int64_t>(report.bytes)), size,
                     limits.size_is_of_incidents ? "no other incident" : "no other run"));
   }
   return sentences;

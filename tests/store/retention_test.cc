@@ -94,7 +94,7 @@ TEST(Retention, ADatabaseStaysBelowItsSize) {
   const RetentionReport old = must(retain_runs(path, limits, 1'000'000));
   EXPECT_EQ(old.removed_for_age, 1u);
   EXPECT_EQ(old.baselines_kept, 1u);
-  EXPECT_THAT(retention_sentences(old, limits).back(), HasSubstr("gate --history needs them"));
+  EXPECT_THAT(retention_sentences(old, limits).back(), HasSubstr("kept for gate --history"));
 }
 
 }  // namespace

@@ -294,6 +294,39 @@ TEST_F(Watch, IsFrozenByHandAndByTheCommand) {
   EXPECT_EQ(recorder.finish().exit_code, 128 + SIGINT);
 }
 
+TEST_F(Watch, WatchesACommandOrACgroupAsRecordDoes) {
+  const Outcome command = run(watch(
+      {"--when", "processes > 1", "--after", "0s", "--", "sh", "-c", "sleep 1 & sleep 2; exit 3"}));
+  EXPECT_EQ(command.exit_code, 3) << command.err;
+  EXPECT_THAT(command.err, HasSubstr("1 incident was kept"));
+  ASSERT_EQ(incidents(), 1u);
+  EXPECT_EQ(runs().front().info.command.front(), "sh");
+  EXPECT_THAT(topspin({"report", "last", "--db", db()}).out, HasSubstr("processes > 1"));
+  std::ifstream mounted("/sys/fs/cgroup/cgroup.controllers");
+  if (!mounted) GTEST_SKIP() << "SKIP REASON: no cgroup v2 at /sys/fs/cgroup";
+  const Outcome cgroup = run(
+      watch({"--when", "threads > 0", "--after", "0s", "--cgroup", "/", "--duration", "1500ms"}));
+  EXPECT_EQ(cgroup.exit_code, 0) << cgroup.err;
+  EXPECT_EQ(incidents(), 2u) << cgroup.err;
+}
+
+TEST_F(Watch, ARecordingKeepsItsDatabaseBelowItsSize) {
+  const auto record = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> words = {"record", "-q", "-i",         "lo",
+                                      "--db",   db(), "--duration", "300ms"};
+    words.insert(words.end(), more.begin(), more.end());
+    return topspin(words);
+  };
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(record({}).exit_code, 0);
+  EXPECT_EQ(runs().size(), 3u);
+  const std::string newest = runs().back().info.id;
+  const Outcome limited = record({"--max-size", "1kB", "--keep-runs", "30d"});
+  EXPECT_EQ(limited.exit_code, 0) << limited.err;
+  EXPECT_THAT(limited.err, HasSubstr("no other run may be removed"));
+  ASSERT_EQ(runs().size(), 1u) << "its own";
+  EXPECT_NE(runs().front().info.id, newest);
+}
+
 TEST_F(Watch, KilledWhileItStoresItLosesNoEarlierIncident) {
   StallingServer server(0, 0);
   Pinger pinger(server.port(), 20);
