@@ -285,6 +285,7 @@ void Press::command(const Screen& screen, Command command) {
       break;
     case Command::kRefresh: effect_ = Effect::kRefresh; break;
     case Command::kExport: effect_ = Effect::kExport; break;
+    case Command::kKeep: effect_ = Effect::kKeep; break;
     case Command::kTheme:
       state_.theme = static_cast<ThemeName>((static_cast<int>(state_.theme) + 1) %
                                             static_cast<int>(ThemeName::kCount));

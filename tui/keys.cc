@@ -49,6 +49,7 @@ std::span<const KeyBinding> key_bindings() {
       {Command::kZoom, {of(U'z')}, "z", "Timeline of the whole run, and back"},
       {Command::kRefresh, {of(U'r'), of(KeyCode::kCtrlL)}, "r ^L", "draw the screen again"},
       {Command::kExport, {of(U'e')}, "e", "write what is shown to a text file here"},
+      {Command::kKeep, {of(U'F')}, "F", "keep the last minute as a run in the database"},
       {Command::kTheme, {of(U't')}, "t", "theme: dark, light, colour-blind"},
       {Command::kHelp, {of(U'h'), of(U'?'), of(KeyCode::kF1)}, "h F1", "this page, and back"},
       {Command::kMenu, {of(U'm')}, "m", "the menu of all screens, and back"},

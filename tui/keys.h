@@ -37,6 +37,7 @@ enum class Command : uint8_t {
   kZoom,
   kRefresh,
   kExport,
+  kKeep,
   kTheme,
   kHelp,
   kMenu,
@@ -58,6 +59,7 @@ enum class Effect : uint8_t {
   kRefresh,          // draw every cell again
   kPurge,            // Model::purge_flows
   kExport,           // write the screen to a file
+  kKeep,             // keep the last minute as a run
   kSwitchInterface,  // to state.wanted_interface
   kWatchProcess,     // state.wanted_pid becomes the subject
   // Replay.

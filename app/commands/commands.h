@@ -19,6 +19,7 @@ using Action = std::function<int()>;
 using TrailingCommand = std::vector<std::string>;
 
 void add_record_command(CLI::App& root, const TrailingCommand& trailing, Action& action);
+void add_watch_command(CLI::App& root, const TrailingCommand& trailing, Action& action);
 void add_live_command(CLI::App& root, const TrailingCommand& trailing, Action& action);
 void add_replay_command(CLI::App& root, Action& action);
 void add_read_command(CLI::App& root, Action& action);
@@ -39,6 +40,7 @@ void add_run_command(CLI::App& root, Action& action);
 void add_ci_command(CLI::App& root, Action& action);
 void add_merge_command(CLI::App& root, Action& action);
 void add_rm_command(CLI::App& root, Action& action);
+void add_compact_command(CLI::App& root, Action& action);
 void add_label_command(CLI::App& root, Action& action);
 void add_push_command(CLI::App& root, Action& action);
 void add_pull_command(CLI::App& root, Action& action);

@@ -27,7 +27,8 @@ struct LiveCommand {
 int observe(LiveCommand& o, SubjectWish* wish) {
   auto name_process = start_outside_of_sandbox(o.look);
   if (!name_process.ok()) return fail(name_process.error());
-  Live live(o.look, !o.record.command.empty(), !o.record.store, std::move(name_process).value());
+  Live live(o.look, !o.record.command.empty(), !o.record.store, std::move(name_process).value(),
+            database_path(o.record.observe.db));
   if (wish != nullptr) live.let_subject_change();
   const int code = record(o.record, &live);
   if (wish != nullptr && live.subject_wish()) wish->tell(*live.subject_wish());

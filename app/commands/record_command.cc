@@ -34,10 +34,10 @@ void add_record_command(CLI::App& root, const TrailingCommand& trailing, Action&
       .flag("-D,--list-interfaces", *list, "List the interfaces that can be captured on, and exit");
   add_record_options(*command, *o);
   add_database_option(*command, o->observe.db);
-  OptionGroup(*command, kStorageGroup)
-      .option("--retain", o->retain, "DURATION",
-              "When the run ends, remove the runs of the database that started longer ago than "
-              "this, such as 14d, as `topspin rm --before` does");
+  add_retention_options(*command, *o,
+                        "When the run ends, remove the oldest runs while the database is larger "
+                        "than this, such as 2GB");
+  add_metrics_options(*command, *o);
   OptionGroup(*command, kDisplayGroup)
       .flag("-q,--quiet", o->quiet, "Do not print a line for each tick");
   command->footer(

@@ -95,6 +95,13 @@ Result<std::string> filter_text(const ObserveOptions& options) {
   return text;
 }
 
+Result<uint64_t> size_in_bytes(const std::string& text, const char* option) {
+  const auto bytes = parse_bytes(text);
+  if (bytes && *bytes > 0) return *bytes;
+  return make_error(ErrorCode::kUsage,
+                    fmt::format("{} {} is no size; write it as 64MiB or 2GB", option, text));
+}
+
 Result<int64_t> positive_duration(const std::string& text, const char* option) {
   const auto ns = parse_duration(text);
   if (!ns || *ns <= 0) {

@@ -54,6 +54,10 @@ Result<FlowTableOptions> flow_table_options(const ObserveOptions& options);
 /// Parses `text` as a duration above zero. If it is not one, kUsage with the name of `option`.
 Result<int64_t> positive_duration(const std::string& text, const char* option);
 
+/// Parses `text` as a size above zero, such as 64MiB. If it is not one, kUsage with the name of
+/// `option`.
+Result<uint64_t> size_in_bytes(const std::string& text, const char* option);
+
 /// Parses KEY=VALUE words. kUsage if one has no key.
 Result<std::map<std::string, std::string>> parse_labels(const std::vector<std::string>& labels);
 

@@ -14,6 +14,7 @@
 namespace topspin {
 
 /// The headings, in the order in which help shows them.
+inline constexpr const char* kIncidentsGroup = "Incidents";
 inline constexpr const char* kCaptureGroup = "Capture";
 inline constexpr const char* kScheduleGroup = "Schedule";
 inline constexpr const char* kMessagesGroup = "Messages";
@@ -21,6 +22,7 @@ inline constexpr const char* kSubjectGroup = "Subject";
 inline constexpr const char* kTimeGroup = "Time";
 inline constexpr const char* kProbesGroup = "Probes";
 inline constexpr const char* kStorageGroup = "Storage";
+inline constexpr const char* kMetricsGroup = "Metrics";
 inline constexpr const char* kDisplayGroup = "Display";
 
 Error wrong_usage(std::string message);

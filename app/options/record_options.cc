@@ -67,4 +67,21 @@ void add_record_options(CLI::App& app, RecordOptions& options) {
               "Store at most COUNT flows of a run (default 200000)");
 }
 
+void add_metrics_options(CLI::App& app, RecordOptions& options) {
+  const OptionGroup metrics(app, kMetricsGroup);
+  metrics.option("--textfile", options.textfile, "FILE.prom",
+                 "Write the numbers so far to FILE.prom every 5 s, for node_exporter");
+  metrics.option("--listen", options.listen, "ADDRESS:PORT",
+                 "Serve the numbers so far at http://ADDRESS:PORT/metrics, for Prometheus; a port "
+                 "alone is one of 127.0.0.1");
+}
+
+void add_retention_options(CLI::App& app, RecordOptions& options, const char* max_size_help) {
+  const OptionGroup storage(app, kStorageGroup);
+  storage.option("--retain,--keep-runs", options.retain, "DURATION",
+                 "When a run ends, remove the runs of the database that started longer ago than "
+                 "this, such as 14d, as `topspin rm --before` does");
+  storage.option("--max-size", options.max_size, "BYTES", max_size_help);
+}
+
 }  // namespace topspin

@@ -32,7 +32,10 @@ struct RecordOptions {
   bool syscalls = false;
   std::string runtime;  // auto, none, names and files
   uint64_t max_stored_flows = 200'000;
-  std::string retain;  // remove runs that started longer ago, as typed; empty: none
+  std::string retain;    // remove runs that started longer ago, as typed; empty: none
+  std::string max_size;  // of the database, as typed; empty: no limit
+  std::string textfile;  // OpenMetrics are written there
+  std::string listen;    // OpenMetrics are served there
   bool counters = false;
   int64_t stacks_per_second = 0;
   bool quiet = false;
@@ -49,5 +52,11 @@ struct RecordOptions {
 
 /// Adds the options that record and live share: all except --db and --quiet.
 void add_record_options(CLI::App& app, RecordOptions& options);
+
+/// Adds --textfile and --listen.
+void add_metrics_options(CLI::App& app, RecordOptions& options);
+
+/// Adds --keep-runs (also called --retain) and --max-size, whose help is given.
+void add_retention_options(CLI::App& app, RecordOptions& options, const char* max_size_help);
 
 }  // namespace topspin

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -12,6 +13,7 @@
 #include "core/flow/packet_copy.h"
 #include "core/run/run.h"
 #include "core/tick/sample.h"
+#include "report/export/export.h"
 
 namespace topspin {
 
@@ -36,7 +38,9 @@ class Onlooker {
   virtual int output_fd() const = 0;  // what the command prints arrives here
   virtual void on_input() = 0;
   virtual void on_output() = 0;
-  /// Handles SIGWINCH, SIGTSTP and SIGCONT. On SIGTSTP it must stop the process.
+  /// The signals that it wants, in addition to those that end a recording.
+  virtual std::span<const int> signals() const = 0;
+  /// Handles one of them. On SIGTSTP it must stop the process.
   virtual void on_signal(int number) = 0;
   /// Called once in each pass of the loop, after all of the above. This is the time to draw.
   virtual void on_pass() = 0;
@@ -49,6 +53,9 @@ class Onlooker {
   virtual void on_packets(PacketCopies packets) = 0;
   /// The interface that the capture should move to; nullopt if it should stay.
   virtual std::optional<std::string> take_interface_wish() = 0;
+
+  /// What it adds to the numbers that leave a recording while it runs.
+  virtual LiveFacts live_facts() const { return {}; }
 
   /// Whether the user wants to quit.
   virtual bool wants_stop() const = 0;

@@ -121,7 +121,10 @@ Result<RecordSettings> make_record_settings(const RecordOptions& o) {
     TOPSPIN_ASSIGN(settings.duration_ns, positive_duration(o.duration, "--duration"));
   }
   if (!o.retain.empty()) {
-    TOPSPIN_ASSIGN(settings.retain_ns, positive_duration(o.retain, "--retain"));
+    TOPSPIN_ASSIGN(settings.retention.keep_ns, positive_duration(o.retain, "--keep-runs"));
+  }
+  if (!o.max_size.empty()) {
+    TOPSPIN_ASSIGN(settings.retention.max_bytes, size_in_bytes(o.max_size, "--max-size"));
   }
   TOPSPIN_TRY(read_subject(o, settings));
   TOPSPIN_TRY(read_probes(o, settings));

@@ -10,6 +10,7 @@
 #include "capture/flow_tracker.h"
 #include "core/base/result.h"
 #include "probes/probes.h"
+#include "store/retention/retention.h"
 
 namespace topspin {
 
@@ -20,7 +21,7 @@ struct RecordSettings {
   ProbeOptions probes;
   std::map<std::string, std::string> labels;
   std::optional<int64_t> duration_ns;
-  std::optional<int64_t> retain_ns;  // how long runs are kept in the database
+  RetentionLimits retention;  // of the database, when the run has ended
   std::string subject_text;
 };
 

@@ -9,22 +9,9 @@
 #include "app/recording/run_ending.h"
 #include "core/base/clock.h"
 #include "core/base/text.h"
-#include "store/runs/run_edit.h"
+#include "store/retention/retention.h"
 
 namespace topspin {
-namespace {
-
-/// Returns how many runs were removed.
-Result<size_t> remove_runs_older_than(int64_t age_ns, const std::string& database) {
-  TOPSPIN_ASSIGN(const auto old, runs_before(database, wall_now_ns() - age_ns, false));
-  if (!old.empty()) {
-    TOPSPIN_ASSIGN([[maybe_unused]] const RemovedRuns removed, remove_runs(database, old));
-  }
-  return old.size();
-}
-
-}  // namespace
-
 /// kEnding: the load stops, then the ticks end.
 void Recording::make_last_tick() {
   if (conductor_ != nullptr) conductor_->stop(ending_.signal());
@@ -87,6 +74,7 @@ Result<int> Recording::finish() {
     if (const Status told = conductor_->finish(end); !told.ok()) ending_.fail(told.error());
     if (ending_.failure()) end.status = RunStatus::kFailed;
   }
+  const bool writes_runs = writer_ != nullptr;
   Status saved;
   if (writer_) saved = writer_->finish(end);
   writer_.reset();
@@ -98,7 +86,8 @@ Result<int> Recording::finish() {
   // A quiet recording has not reported this yet. Without a screen it reports only losses.
   if (options_.quiet && (packets_unwritten_ > 0 || (packet_file_ && onlooker_ != nullptr)))
     say(packets_text_);
-  if (settings_.retain_ns) remove_old_runs();
+  if (writes_runs && (settings_.retention.keep_ns || settings_.retention.max_bytes))
+    remove_old_runs();
   if (ending_.signal() == 0 && onlooker_ != nullptr && onlooker_->output_failed())
     return make_error(ErrorCode::kOutput, "cannot write to standard output");
   return exit_code_of(end);
@@ -106,12 +95,13 @@ Result<int> Recording::finish() {
 
 /// The run is stored, so what goes wrong here is not the recording's end.
 void Recording::remove_old_runs() const {
-  const auto removed = remove_runs_older_than(*settings_.retain_ns, database_);
-  if (!removed.ok()) {
-    say(fmt::format("the old runs were not removed: {}", removed.error().message));
-  } else if (*removed > 0 && !options_.quiet) {
-    say(fmt::format("{} older run{} removed", *removed, *removed == 1 ? " was" : "s were"));
+  const auto kept = retain_runs(database_, settings_.retention, wall_now_ns());
+  if (!kept.ok()) {
+    say(fmt::format("the old runs were not removed: {}", kept.error().message));
+    return;
   }
+  if (options_.quiet && !kept->is_still_too_large) return;
+  for (const std::string& sentence : retention_sentences(*kept, settings_.retention)) say(sentence);
 }
 
 /// The exit code of a run that was stored, or that was not meant to be stored.

@@ -111,6 +111,7 @@ void Recording::drain_ticks() {
       error_outlet().write(fmt::format("{}\n", tick_line(sample, memory_)));
     }
     if (onlooker_ != nullptr) onlooker_->on_sample(sample);
+    if (metrics_) update_metrics(sample);
     for (const std::string& warning : headroom_.observe(sample))
       tell_event(sample.elapsed_ns, warning);
   }
@@ -189,6 +190,12 @@ void Recording::serve_onlooker() {
   }
 }
 
+void Recording::update_metrics(const Sample& sample) {
+  metrics_->update(sample.monotonic_ns, folds_->whole(),
+                   onlooker_ != nullptr ? onlooker_->live_facts() : LiveFacts());
+  if (const auto problem = metrics_->take_problem()) tell_event(sample.elapsed_ns, *problem);
+}
+
 void Recording::tell_event(int64_t elapsed_ns, const std::string& text) {
   if (!options_.quiet) say(text);
   if (onlooker_ != nullptr) onlooker_->on_event(text);
@@ -200,7 +207,9 @@ void Recording::handle_signals() {
   while (read(signal_fd_.get(), &info, sizeof info) == sizeof info) {
     const int number = static_cast<int>(info.ssi_signo);
     if (number == SIGCHLD) continue;  // each pass checks the command
-    if (number == SIGWINCH || number == SIGTSTP || number == SIGCONT)
+    const std::span<const int> wanted =
+        onlooker_ != nullptr ? onlooker_->signals() : std::span<const int>();
+    if (std::find(wanted.begin(), wanted.end(), number) != wanted.end())
       onlooker_->on_signal(number);
     else
       handle_stop_signal(number, info.ssi_code == SI_KERNEL);

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <future>
+#include <span>
 
 #include <fmt/format.h>
 #include <linux/capability.h>
@@ -29,7 +30,8 @@ constexpr int kStoreWaitMs = 20;
 }  // namespace
 
 Status Recording::open() {
-  TOPSPIN_ASSIGN(signal_fd_, open_signal_fd(onlooker_ != nullptr));
+  TOPSPIN_ASSIGN(signal_fd_, open_signal_fd(onlooker_ != nullptr ? onlooker_->signals()
+                                                                 : std::span<const int>()));
   std::optional<UserIdentity> user = invoking_user();
   if (!options_.user.empty()) {
     TOPSPIN_ASSIGN(user, find_user(options_.user));
@@ -57,6 +59,7 @@ Status Recording::open() {
   }
   TOPSPIN_ASSIGN(tracker_, FlowTracker::open_live(settings_.live, settings_.table));
   if (!options_.packet_file.empty()) TOPSPIN_TRY(open_packets());
+  TOPSPIN_ASSIGN(metrics_, MetricsOutput::open(options_.textfile, options_.listen));
   timer_fd_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!timer_fd_) return make_error(ErrorCode::kInternal, "timerfd_create failed", errno);
   if (options_.source) source_ = *options_.source;
@@ -244,7 +247,16 @@ void Recording::add_sources() {
 /// Starts the capture, then the command, then the conductor.
 Status Recording::start() {
   // A conductor generates load, and starts what its plan says.
-  if (conductor_ == nullptr) TOPSPIN_TRY(limit_recording());
+  if (conductor_ == nullptr) {
+    RecordingNeeds needs;
+    needs.serves = metrics_ && metrics_->listens();
+    if (metrics_) needs.rename_directory = metrics_->directory_fd();
+    TOPSPIN_TRY(limit_recording(needs));
+  }
+  if (metrics_) {
+    TOPSPIN_ASSIGN(const auto sentences, metrics_->begin(info_));
+    for (const std::string& sentence : sentences) tell_event(0, sentence);
+  }
   auto capture = CaptureThread::start(std::move(tracker_), start_ns_);
   if (!capture.ok()) {
     if (writer_) {

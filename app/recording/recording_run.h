@@ -14,6 +14,7 @@
 #include "app/recording/sources/capture_thread.h"
 #include "app/recording/sources/event_loop.h"
 #include "app/recording/sources/subject_command.h"
+#include "app/scrape/metrics_output.h"
 #include "app/tick/row_baseline.h"
 #include "app/tick/tick_builder.h"
 #include "app/tick/tick_joiner.h"
@@ -76,6 +77,7 @@ class Recording {
   void subject_ended();
   void serve_onlooker();
   void tell_event(int64_t elapsed_ns, const std::string& text);
+  void update_metrics(const Sample& sample);
   void handle_signals();
   void handle_stop_signal(int number, bool from_terminal);
 
@@ -109,6 +111,7 @@ class Recording {
   RowBaseline baseline_;
   SelfReading first_self_;
   HeadroomWatch headroom_;
+  std::unique_ptr<MetricsOutput> metrics_;  // may be null
   std::string database_;
   RunInfo info_;
   std::shared_ptr<RunFolds> folds_ = std::make_shared<RunFolds>();  // of the ticks

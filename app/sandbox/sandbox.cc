@@ -117,9 +117,9 @@ Status enter_sandbox(const SandboxFiles& files) {
   return limit_system_calls(holds_connection);
 }
 
-Status limit_recording() {
+Status limit_recording(const RecordingNeeds& needs) {
   is_limited_recording = true;
-  return limit_recorder_calls();
+  return limit_recorder_calls(needs);
 }
 
 Status finish_output(const Output& output) {

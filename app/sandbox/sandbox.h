@@ -43,12 +43,18 @@ struct SandboxFiles {
 /// REQUIRES: no other thread runs yet.
 Status enter_sandbox(const SandboxFiles& files);
 
+/// What a recording does beyond the usual.
+struct RecordingNeeds {
+  bool serves = false;        // on a listening socket that is open
+  int rename_directory = -1;  // renames within the directory of this descriptor
+};
+
 /// For a recording, once everything is open: for good, it executes nothing, becomes no other user,
 /// loads no BPF program, opens no Internet socket and reaches into no other process's memory
 /// (docs/sandbox.md). The files that it can open are those of its user: Landlock would also keep it
 /// from reading about other processes in /proc. REQUIRES: drop_privileges() was called; no child is
 /// needed any more.
-Status limit_recording();
+Status limit_recording(const RecordingNeeds& needs);
 
 // In the sandbox, the process outside does these three.
 Status finish_output(const Output& output);

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <string_view>
@@ -231,6 +232,20 @@ void add_reader_rules(FilterBuilder& filter) {
   filter.allow_if(SCMP_SYS(sendto), {is_null(4)});
 }
 
+/// A server on a socket that listens already. It opens none, and connects none.
+void add_server_rules(FilterBuilder& filter) {
+  for (const int call :
+       {SCMP_SYS(accept), SCMP_SYS(accept4), SCMP_SYS(shutdown), SCMP_SYS(sendmsg)})
+    filter.allow(call);
+}
+
+/// Names are relative to the directory, unless they are absolute: a filter cannot see them.
+void add_rename_rules(FilterBuilder& filter, int directory) {
+  const auto fd = static_cast<scmp_datum_t>(directory);
+  filter.allow_if(SCMP_SYS(renameat), {equals(0, fd), equals(2, fd)});
+  filter.allow_if(SCMP_SYS(renameat2), {equals(0, fd), equals(2, fd), equals(4, 0)});
+}
+
 void add_recorder_rules(FilterBuilder& filter) {
   for (const int call : kAllowedToRecorder) filter.allow(call);
   for (const unsigned command : kBpfCommands) filter.allow_if(SCMP_SYS(bpf), {equals(0, command)});
@@ -312,7 +327,7 @@ Error not_limited(int number) {
 
 using OnRefusal = void (*)(int, siginfo_t*, void*);
 
-Status limit_calls(void (*add_rules)(FilterBuilder&), OnRefusal on_refusal) {
+Status limit_calls(const std::function<void(FilterBuilder&)>& add_rules, OnRefusal on_refusal) {
   if (!has_syscall_filters()) return {};
   struct sigaction refused {};
   refused.sa_sigaction = on_refusal;
@@ -347,9 +362,18 @@ Status limit_system_calls(bool holds_connection) {
     add_reader_rules(builder);
     builder.allow(SCMP_SYS(sendto));
   };
-  return limit_calls(holds_connection ? +add_rules : add_reader_rules, end_reader);
+  return limit_calls(holds_connection ? std::function<void(FilterBuilder&)>(add_rules)
+                                      : std::function<void(FilterBuilder&)>(add_reader_rules),
+                     end_reader);
 }
 
-Status limit_recorder_calls() { return limit_calls(add_recorder_rules, refuse_to_recorder); }
+Status limit_recorder_calls(const RecordingNeeds& needs) {
+  const auto add_rules = [&](FilterBuilder& builder) {
+    add_recorder_rules(builder);
+    if (needs.serves) add_server_rules(builder);
+    if (needs.rename_directory >= 0) add_rename_rules(builder, needs.rename_directory);
+  };
+  return limit_calls(add_rules, refuse_to_recorder);
+}
 
 }  // namespace topspin

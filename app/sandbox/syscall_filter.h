@@ -2,6 +2,7 @@
 // is syscall_filter.cc.
 #pragma once
 
+#include "app/sandbox/sandbox.h"
 #include "core/base/result.h"
 
 namespace topspin {
@@ -20,6 +21,6 @@ Status limit_system_calls(bool holds_connection);
 /// into another process, SIGSYS ends this one, because an attacker must have made it. Does nothing
 /// if the kernel has no filters. REQUIRES: no_new_privs is set, and the recording's threads do not
 /// block SIGSYS.
-Status limit_recorder_calls();
+Status limit_recorder_calls(const RecordingNeeds& needs);
 
 }  // namespace topspin

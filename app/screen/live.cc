@@ -35,8 +35,12 @@ bool screen_is_possible(const LookOptions& options) {
   return !options.once && options.batch == 0 && terminal_is_there();
 }
 
-Live::Live(const LookOptions& options, bool with_command, bool stay, UniqueFd name_process)
-    : look_(options, std::move(name_process)), stay_(stay), screen_(screen_is_possible(options)) {
+Live::Live(const LookOptions& options, bool with_command, bool stay, UniqueFd name_process,
+           const std::string& database)
+    : look_(options, std::move(name_process)),
+      writer_(database, {}),
+      stay_(stay),
+      screen_(screen_is_possible(options)) {
   stay_ = stay_ && screen_;
   if (!screen_ || !with_command) return;
   // The command must not read the screen's keys or print over the screen.
@@ -46,6 +50,11 @@ Live::Live(const LookOptions& options, bool with_command, bool stay, UniqueFd na
   output_write_.reset(pipe_fds[1]);
   fcntl(output_read_.get(), F_SETFL, O_NONBLOCK);
   null_.reset(open("/dev/null", O_RDONLY | O_CLOEXEC));
+}
+
+std::span<const int> Live::signals() const {
+  static constexpr std::array kSignals = {SIGWINCH, SIGTSTP, SIGCONT};
+  return kSignals;
 }
 
 Status Live::on_start(const RunInfo& run) {
@@ -72,6 +81,7 @@ void Live::on_sample(const Sample& sample) {
   }
   if (look_.plain()) read_processes_if_shown(monotonic_now_ns());
   if (screen_) {
+    ring_.add(sample);
     if (!look_.frozen()) look_.changed();
     freeze_after_the_end(sample);
     return;
@@ -108,6 +118,7 @@ void Live::on_input() {
   look_.on_input(false, [this](Effect effect) {
     if (effect == Effect::kSwitchInterface) interface_wish_ = look_.wanted_interface();
     if (effect == Effect::kWatchProcess) watch(look_.wanted_pid());
+    if (effect == Effect::kKeep) keep_last_minute();
   });
 }
 
@@ -120,6 +131,17 @@ void Live::watch(int32_t pid) {
   } else {
     subject_wish_ = pid;
     stop_ = true;
+  }
+}
+
+/// Another thread stores it, and says so when it is done.
+void Live::keep_last_minute() {
+  if (ring_.empty()) {
+    look_.say("there is no tick yet to keep");
+  } else if (writer_.give(ring_.freeze(run_, {"", "", ring_.newest_ns(), ring_.newest_ns(), 0}))) {
+    look_.say("the last minute is being stored");
+  } else {
+    look_.say("not kept: those before are still being stored");
   }
 }
 
@@ -141,6 +163,7 @@ void Live::on_pass() {
     }
   }
   read_processes_if_shown(now_ns);
+  for (std::string& message : writer_.take_messages()) look_.say(std::move(message));
   look_.draw();
 }
 
@@ -197,6 +220,8 @@ void Live::close() {
   const bool was_open = look_.is_open();
   look_.close();
   print_output();
+  writer_.finish();
+  for (const std::string& message : writer_.take_messages()) say(message);
   // A stored run prints its own result, and the next subject has its own screen.
   const Model& model = look_.model();
   if (was_open && stay_ && !subject_wish_ && !model.history().empty()) {

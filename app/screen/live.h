@@ -3,11 +3,14 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 
 #include "app/recording/onlooker.h"
 #include "app/screen/look.h"
+#include "app/watch/flight_ring.h"
+#include "app/watch/incident_writer.h"
 #include "core/base/unique_fd.h"
 #include "tui/tick_line.h"
 
@@ -20,7 +23,9 @@ class Live final : public Onlooker {
  public:
   /// `stay`: continues after the command has ended. `name_process`: start_outside_of_sandbox(),
   /// because a recording cannot look names up itself.
-  Live(const LookOptions& options, bool with_command, bool stay, UniqueFd name_process);
+  /// The key F stores the last minute in `database`.
+  Live(const LookOptions& options, bool with_command, bool stay, UniqueFd name_process,
+       const std::string& database);
   ~Live() override { close(); }
 
   Status on_start(const RunInfo& run) override;
@@ -33,6 +38,7 @@ class Live final : public Onlooker {
   int output_fd() const override { return output_read_.get(); }
   void on_input() override;
   void on_output() override;
+  std::span<const int> signals() const override;
   void on_signal(int number) override { look_.on_signal(number); }
   void on_pass() override;
   std::optional<FlowKey> watched_flow() const override { return look_.watched_flow(); }
@@ -59,7 +65,14 @@ class Live final : public Onlooker {
   /// How much of the command's output is kept while the screen is shown, to be printed afterwards.
   static constexpr size_t kMaxOutputBytes = 256 << 10;
 
+  /// What the key F keeps: the last minute, in at most so much memory, with so many flow rows a
+  /// tick.
+  static constexpr int64_t kKeptNs = 60'000'000'000;
+  static constexpr uint64_t kMostKeptBytes = 64u << 20;
+  static constexpr size_t kMostKeptRows = 2'500;
+
   void watch(int32_t pid);
+  void keep_last_minute();
   void print_output();
   void subject_ended(const std::string& state);
   void freeze_after_the_end(const Sample& sample);
@@ -68,6 +81,8 @@ class Live final : public Onlooker {
 
   Look look_;
   RunInfo run_;
+  FlightRing ring_{kKeptNs, kMostKeptBytes, kMostKeptRows};
+  IncidentWriter writer_;
   bool stay_;
   bool screen_;  // there is a terminal, and a screen was requested
   bool stop_ = false;

@@ -181,6 +181,12 @@ void Look::on_input(bool replay, const std::function<void(Effect)>& effect) {
         if (frozen_) frozen_->purge_flows();
         break;
       case Effect::kExport: write_export(); break;
+      case Effect::kKeep:
+        if (replay)
+          say("this is stored already; F keeps the last minute of a live screen");
+        else if (effect)
+          effect(pressed.effect);
+        break;
       default:
         if (effect) effect(pressed.effect);
         break;

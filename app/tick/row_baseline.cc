@@ -83,7 +83,7 @@ void take_away(ThreadRow& now, const ThreadRow& before) {
 
 }  // namespace
 
-void RowBaseline::take(const ProbeInterval& before_start) {
+void RowBaseline::take(const Sample& before_start) {
   for (const ThreadRow& row : before_start.changed_threads) {
     if (row.exited)
       threads_.erase(key(row));  // it did not exist during the run
@@ -104,7 +104,7 @@ void RowBaseline::take(const ProbeInterval& before_start) {
   }
 }
 
-void RowBaseline::apply(ProbeInterval& interval) {
+void RowBaseline::apply(Sample& interval) {
   std::set<ThreadKey> changed;
   for (ThreadRow& row : interval.changed_threads) {
     if (first_) changed.insert(key(row));

@@ -10,7 +10,7 @@
 #include <map>
 #include <tuple>
 
-#include "probes/probes.h"
+#include "core/tick/sample.h"
 
 namespace topspin {
 
@@ -18,11 +18,11 @@ class RowBaseline {
  public:
   /// Takes the interval that ends where the run begins. May be called more than once; the last
   /// version of a row counts.
-  void take(const ProbeInterval& before_start);
+  void take(const Sample& before_start);
 
   /// Corrects the rows of an interval of the run. The first one also gets all threads and sockets
   /// that existed at the start.
-  void apply(ProbeInterval& interval);
+  void apply(Sample& interval);
 
  private:
   using ThreadKey = std::tuple<int32_t, int32_t, int64_t>;

@@ -29,6 +29,9 @@ std::optional<char32_t> next_code_point(std::string_view text, size_t& position)
 /// "1s", "250ms", "1.5 s", "2m", "500us", "100ns", "1h"; a bare number is seconds. Nanoseconds.
 std::optional<int64_t> parse_duration(std::string_view text);
 
+/// "64MiB", "2GB", "1.5 kB", "512B"; a bare number is bytes.
+std::optional<uint64_t> parse_bytes(std::string_view text);
+
 /// A duration to three significant digits with its unit: "0", "812ns", "1.25ms", "-3.00s".
 std::string format_duration(int64_t ns);
 

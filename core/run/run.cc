@@ -17,13 +17,14 @@ std::string_view run_status_name(RunStatus status) {
     case RunStatus::kComplete: return "complete";
     case RunStatus::kInterrupted: return "interrupted";
     case RunStatus::kFailed: return "failed";
+    case RunStatus::kIncident: return "incident";
   }
   return "failed";
 }
 
 std::optional<RunStatus> parse_run_status(std::string_view name) {
-  for (const RunStatus status :
-       {RunStatus::kRunning, RunStatus::kComplete, RunStatus::kInterrupted, RunStatus::kFailed}) {
+  for (const RunStatus status : {RunStatus::kRunning, RunStatus::kComplete, RunStatus::kInterrupted,
+                                 RunStatus::kFailed, RunStatus::kIncident}) {
     if (run_status_name(status) == name) return status;
   }
   return std::nullopt;

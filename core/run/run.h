@@ -93,6 +93,7 @@ enum class RunStatus : uint8_t {
   kComplete,     // ended normally
   kInterrupted,  // the writer died; all ticks but the last are there
   kFailed,       // ended by an error, which the reasons name
+  kIncident,     // the seconds around an incident, kept by a flight recorder; not judged
 };
 std::string_view run_status_name(RunStatus status);
 std::optional<RunStatus> parse_run_status(std::string_view name);
@@ -121,6 +122,12 @@ struct RunEnd {
   /// not judged.
   std::vector<std::string> doubts;
 };
+
+// Labels of the run of an incident: the rule that was met (or "by hand"), what was measured, and
+// when (UTC).
+inline constexpr const char* kIncidentLabel = "incident";
+inline constexpr const char* kIncidentValueLabel = "incident_value";
+inline constexpr const char* kIncidentTimeLabel = "incident_at";
 
 /// A fresh UUID version 7 for a run started at `wall_ns`, with randomness from the kernel.
 std::string make_run_id(int64_t wall_ns);

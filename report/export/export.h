@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -77,6 +78,19 @@ Status export_csv(RunStore& store, const std::vector<StoredRun>& runs, CsvTableK
 /// OpenMetrics text 1.0: the totals of each run, stamped with its end.
 Status export_openmetrics(RunStore& store, const std::vector<StoredRun>& runs,
                           ExportOutput& output);
+
+/// What a flight recorder adds to its page; absent: there is none.
+struct LiveFacts {
+  std::optional<uint64_t> incidents, incidents_lost, held_off;
+};
+enum class LiveFormat : uint8_t {
+  kOpenMetrics,
+  kPrometheus,  // its text format 0.0.4, the only one that node_exporter's text files may have
+};
+/// The same numbers of a recording that is under way: its totals so far, with neither times nor a
+/// label of the run. Counters only grow, and distributions are those since its beginning.
+std::string live_metrics(const RunInfo& run, const RunFold& fold, const LiveFacts& facts,
+                         LiveFormat format);
 
 /// The percentile text that HdrHistogram's plotter reads, in nanoseconds. kUsage if the run has no
 /// histogram of that name.

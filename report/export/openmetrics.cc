@@ -7,6 +7,9 @@
 // counters end in _total). All other names begin with topspin_. Durations are in seconds.
 // Histograms are classic buckets that end at powers of two of nanoseconds minus one. The stored
 // buckets end there too, so each count is exact. Absent metrics are left out.
+//
+// live_metrics() writes the same families of a recording that is under way: its totals so far,
+// without a label of the run and without a time, since whoever scrapes it adds both.
 #include <algorithm>
 #include <cmath>
 
@@ -19,6 +22,9 @@
 
 namespace topspin {
 namespace {
+
+/// How many labels of a user the page of a recording has. Exports have all.
+constexpr size_t kLiveLabels = 16;
 
 struct MeasuredTotals {
   const StoredRun* run = nullptr;
@@ -63,12 +69,25 @@ std::string label_name(std::string_view text) {
 
 class Exposition {
  public:
-  Exposition(const std::vector<MeasuredTotals>& runs, ExportOutput& output)
-      : runs_(runs), output_(output) {}
+  Exposition(const std::vector<MeasuredTotals>& runs, ExportOutput& output,
+             std::optional<LiveFormat> live)
+      : runs_(runs),
+        output_(output),
+        is_live_(live.has_value()),
+        is_classic_(live == LiveFormat::kPrometheus) {}
 
   void family(std::string_view name, std::string_view type, std::string_view unit,
               std::string_view help) {
     name_ = name;
+    if (is_classic_) {  // it knows neither units nor infos, and names a counter by its sample
+      const bool is_info = type == "info";
+      const std::string full = fmt::format("{}{}", name,
+                                           type == "counter" ? "_total"
+                                           : is_info         ? "_info"
+                                                             : "");
+      head_ = fmt::format("# HELP {0} {2}\n# TYPE {0} {1}\n", full, is_info ? "gauge" : type, help);
+      return;
+    }
     head_ = fmt::format("# TYPE {} {}\n", name, type);
     if (!unit.empty()) head_ += fmt::format("# UNIT {} {}\n", name, unit);
     head_ += fmt::format("# HELP {} {}\n", name, help);
@@ -107,18 +126,22 @@ class Exposition {
           run_status_name(run.run->end.status), label_value(i.source.commit),
           commit_state_name(i.source), label_value(i.source.branch), label_value(i.host.hostname),
           label_value(i.host.kernel), label_value(i.topspin_version));
+      if (is_live_) labels += fmt::format(",run=\"{}\"", label_value(i.id));
       // Two keys may give the same name. The first one is kept, because a name may occur only once.
       std::vector<std::string> taken;
       for (const auto& [key, value] : i.labels) {
         const std::string label = label_name(key);
         if (std::find(taken.begin(), taken.end(), label) != taken.end()) continue;
+        if (is_live_ && taken.size() >= kLiveLabels) break;
         taken.push_back(label);
         labels += fmt::format(",{}=\"{}\"", label, label_value(value));
       }
       sample(run, "topspin_run_info", labels, "1");
     }
   }
-  void end() { output_.write("# EOF\n"); }
+  void end() {
+    if (!is_classic_) output_.write("# EOF\n");
+  }
 
  private:
   static constexpr int kFirstOctave = 10;  // 1 us
@@ -130,6 +153,11 @@ class Exposition {
               std::string_view value) {
     if (!head_.empty()) output_.write(head_);
     head_.clear();
+    if (is_live_) {
+      output_.write(labels.empty() ? fmt::format("{} {}\n", name, value)
+                                   : fmt::format("{}{{{}}} {}\n", name, labels, value));
+      return;
+    }
     const int64_t end_ns = run.run->info.started_wall_ns + run.run->end.duration_ns;
     output_.write(fmt::format("{}{{run=\"{}\"{}{}}} {} {}\n", name, label_value(run.run->info.id),
                               labels.empty() ? "" : ",", labels, value, exact_seconds(end_ns)));
@@ -173,6 +201,8 @@ class Exposition {
 
   const std::vector<MeasuredTotals>& runs_;
   ExportOutput& output_;
+  const bool is_live_;
+  const bool is_classic_;
   std::string name_;
   std::string head_;  // the head of a family that has no sample yet
 };
@@ -397,13 +427,49 @@ Status export_openmetrics(RunStore& store, const std::vector<StoredRun>& runs,
     TOPSPIN_ASSIGN(totals[i].fold, store.fold(runs[i].info.id, RunPart::kWhole));
     TOPSPIN_ASSIGN(totals[i].load, store.load_load(runs[i].info.id));
   }
-  Exposition exposition(totals, output);
+  Exposition exposition(totals, output, std::nullopt);
   exposition.info();
   for (const MetricFamily& family : families()) write_family(exposition, family);
   for (const RegisteredNumber& number : numbers()) write_greatest(exposition, number);
   write_load(exposition);
   exposition.end();
   return output.finish();
+}
+
+std::string live_metrics(const RunInfo& run, const RunFold& fold, const LiveFacts& facts,
+                         LiveFormat format) {
+  std::string text;
+  ExportOutput output([&](std::string_view bytes) -> Status {
+    text += bytes;
+    return {};
+  });
+  StoredRun stored;
+  stored.info = run;
+  stored.end.status = RunStatus::kRunning;
+  const std::vector<MeasuredTotals> totals = {{&stored, fold, std::nullopt}};
+  Exposition exposition(totals, output, format);
+  exposition.info();
+  for (const MetricFamily& family : families()) write_family(exposition, family);
+  for (const RegisteredNumber& number : numbers()) write_greatest(exposition, number);
+  const auto one = [&](const char* name, const char* type, const char* help,
+                       std::optional<uint64_t> value) {
+    exposition.family(name, type, "", help);
+    exposition.points(name, std::string_view(type) == "counter" ? "_total" : "", "",
+                      [&](const MeasuredTotals&) {
+                        return value ? std::optional(static_cast<double>(*value)) : std::nullopt;
+                      });
+  };
+  one("topspin_ticks", "counter", "Ticks since the recording began.", fold.ticks);
+  one("topspin_incidents", "counter", "Incidents that were stored.", facts.incidents);
+  one("topspin_incidents_lost", "counter", "Incidents that could not be stored.",
+      facts.incidents_lost);
+  one("topspin_incidents_held_off", "counter",
+      "Times that a rule began to be met while none could trigger.", facts.held_off);
+  one("topspin_labels_cut", "gauge", "Labels of the user that topspin_run_info has no room for.",
+      run.labels.size() > kLiveLabels ? run.labels.size() - kLiveLabels : 0);
+  exposition.end();
+  (void)output.finish().ok();  // the sink cannot fail
+  return text;
 }
 
 }  // namespace topspin

@@ -96,7 +96,8 @@ ReportTick::ReportTick(const Sample& from)
 std::vector<std::string> invalid_reasons(const StoredRun& run) {
   std::vector<std::string> reasons = run.end.invalid_reasons;
   switch (run.end.status) {
-    case RunStatus::kComplete: break;
+    case RunStatus::kComplete:
+    case RunStatus::kIncident: break;
     case RunStatus::kInterrupted: reasons.emplace_back("the recording was interrupted"); break;
     case RunStatus::kRunning: reasons.emplace_back("the run is still being recorded"); break;
     case RunStatus::kFailed:

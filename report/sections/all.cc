@@ -60,8 +60,9 @@ Document report(const ReportPage& page) {
   document.causes = causes(page);
   // A fault of the server is more important than the run's usability, and a judgement is more
   // important than both.
-  document.causes_lead =
-      !page.judgement && !document.causes.empty() && document.causes.front().tone == Tone::kBad;
+  const bool is_incident = page.runs.front().run.end.status == RunStatus::kIncident;
+  document.causes_lead = !page.judgement && !document.causes.empty() &&
+                         (is_incident || document.causes.front().tone == Tone::kBad);
   document.headlines = headlines(page);
   for (const Entry& entry : kSections)
     add(document, entry.id, entry.title, entry.make(page), entry.fold);

@@ -30,7 +30,7 @@
 #include "store/runs/load_rows.h"
 #include "store/runs/run_tables.h"
 #include "store/schema/database.h"
-#include "store/schema/tick_columns.h"
+#include "store/schema/tick_rows.h"
 #include "store/sqlite/columns.h"
 #include "store/sqlite/file_access.h"
 #include "store/sqlite/row_values.h"
@@ -145,17 +145,14 @@ Result<int64_t> insert_run(Connection& connection, const RunInfo& info) {
 
 /// The statements of a tick, prepared once.
 struct TickStatements {
-  Statement tick;
-  Statement histogram;
+  TickRows tick;
   Statement whole_flow;
   Statement changed_flow;
   Statement whole_thread;
   Statement whole_owner;
-  Statement cpu;
   Statement whole_socket;
   Statement whole_syscall;
   Statement whole_cpu_holder;
-  Statement counter;
   Statement whole_stack;
   Statement whole_sleep_stack;
   Statement whole_stretch;
@@ -170,14 +167,7 @@ struct TickStatements {
 };
 
 Result<TickStatements> TickStatements::prepare(Connection& connection) {
-  ColumnNames tick_columns = names_of_sample_columns();
-  tick_columns.add("run");
-  TOPSPIN_ASSIGN(Statement tick,
-                 connection.prepare(fmt::format("INSERT INTO tick ({}) VALUES ({})",
-                                                tick_columns.names(), tick_columns.parameters())));
-  TOPSPIN_ASSIGN(Statement histogram,
-                 connection.prepare("INSERT INTO histogram VALUES (?1, ?2, ?3, ?4)"));
-
+  TOPSPIN_ASSIGN(TickRows tick, TickRows::prepare(connection));
   const FlowRow flow;
   ColumnNames changing_columns;
   for_each_changing_flow_column(flow, [&](auto... column) { changing_columns(column...); });
@@ -214,15 +204,6 @@ Result<TickStatements> TickStatements::prepare(Connection& connection) {
   TOPSPIN_ASSIGN(Statement whole_owner, connection.prepare(fmt::format(
                                             "INSERT OR REPLACE INTO owner ({}) VALUES ({})",
                                             owner_columns.names(), owner_columns.parameters())));
-  const CpuScheduling cpu;
-  ColumnNames cpu_columns;
-  cpu_columns.add("run");
-  cpu_columns.add("tick");
-  for_each_cpu_column(cpu, [&](auto... column) { cpu_columns(column...); });
-  TOPSPIN_ASSIGN(Statement cpu_tick,
-                 connection.prepare(fmt::format("INSERT INTO cpu_tick ({}) VALUES ({})",
-                                                cpu_columns.names(), cpu_columns.parameters())));
-
   const SocketRow socket;
   ColumnNames socket_columns;
   for_each_socket_column(socket, [&](auto... column) { socket_columns(column...); });
@@ -247,8 +228,6 @@ Result<TickStatements> TickStatements::prepare(Connection& connection) {
       Statement whole_cpu_holder,
       connection.prepare(fmt::format("INSERT OR REPLACE INTO cpu_holder ({}) VALUES ({})",
                                      holder_columns.names(), holder_columns.parameters())));
-  TOPSPIN_ASSIGN(Statement counter,
-                 connection.prepare("INSERT INTO counter VALUES (?1, ?2, ?3, ?4, ?5, ?6)"));
   const StackRow stack;
   ColumnNames stack_columns;
   for_each_stack_column(stack, [&](auto... column) { stack_columns(column...); });
@@ -297,16 +276,13 @@ Result<TickStatements> TickStatements::prepare(Connection& connection) {
   TOPSPIN_ASSIGN(Statement late_message,
                  connection.prepare("INSERT INTO late_message VALUES (?1, ?2, ?3, ?4, ?5)"));
   return TickStatements{std::move(tick),
-                        std::move(histogram),
                         std::move(whole_flow),
                         std::move(changed_flow),
                         std::move(whole_thread),
                         std::move(whole_owner),
-                        std::move(cpu_tick),
                         std::move(whole_socket),
                         std::move(whole_syscall),
                         std::move(whole_cpu_holder),
-                        std::move(counter),
                         std::move(whole_stack),
                         std::move(whole_sleep_stack),
                         std::move(whole_stretch),
@@ -437,18 +413,15 @@ class SqliteRunWriter final : public RunWriter {
   Status store_threads(const Sample& sample, uint64_t& unstored);
   Status store_thread(uint32_t number, const ThreadRow& thread);
   Status store_thread_ticks(uint64_t tick);
-  Status store_cpus(uint64_t tick, const std::vector<CpuScheduling>& cpus);
   Status store_owners(const std::vector<FlowOwner>& owners);
   Status store_sockets(const std::vector<SocketRow>& sockets, uint64_t& unstored);
   Status store_syscalls(const std::vector<SyscallRow>& syscalls);
   Status store_cpu_holders(const std::vector<CpuHolderRow>& holders);
-  Status store_counters(uint64_t tick, const CounterInterval& counters);
   Status store_stacks(const std::vector<StackRow>& stacks);
   Status store_sleep_stacks(const std::vector<SleepStackRow>& stacks);
   Status store_stretches(const std::vector<BusyStretch>& stretches);
   Status store_called(const std::vector<CalledRow>& addresses);
   Status store_slow_replies(const Sample& sample);
-  Status store_histogram(uint64_t tick, std::string_view name, std::string_view encoded);
   Status store_end(const RunEnd& end);
   Status store_folds();
   int64_t row_key(uint32_t number) const { return (run_ << 32) | number; }
@@ -571,41 +544,7 @@ Status SqliteRunWriter::store_tick(const Sample& sample) {
   batch_losses_.merge(own);
   LossInterval losses = sample.losses;
   losses.merge(own);
-
-  ParameterBinder bind(statements_->tick);
-  bind_sample(bind, sample, losses);
-  bind.bind(run_);
-  TOPSPIN_TRY(statements_->tick.run());
-  TOPSPIN_TRY(store_counters(sample.tick, sample.counters));
-
-  TOPSPIN_TRY(
-      for_each_stored_histogram(sample, [&](std::string_view name, const std::string& encoded) {
-        return store_histogram(sample.tick, name, encoded);
-      }));
-  if (sample.scheduler) TOPSPIN_TRY(store_cpus(sample.tick, sample.scheduler->cpus));
-  return {};
-}
-
-Status SqliteRunWriter::store_cpus(uint64_t tick, const std::vector<CpuScheduling>& cpus) {
-  for (const CpuScheduling& cpu : cpus) {
-    ParameterBinder bind(statements_->cpu);
-    bind.bind(run_);
-    bind.bind(tick);
-    for_each_cpu_column(cpu, [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
-    TOPSPIN_TRY(statements_->cpu.run());
-  }
-  return {};
-}
-
-Status SqliteRunWriter::store_histogram(uint64_t tick, std::string_view name,
-                                        std::string_view encoded) {
-  Statement& insert = statements_->histogram;
-  ParameterBinder bind(insert);
-  bind.bind(run_);
-  bind.bind(tick);
-  insert.bind_text(3, name);
-  insert.bind_blob(4, encoded);
-  return insert.run();
+  return statements_->tick.insert(run_, sample, losses);
 }
 
 Status SqliteRunWriter::store_flows(const Sample& sample, uint64_t& unstored) {
@@ -826,24 +765,6 @@ Status SqliteRunWriter::store_cpu_holders(const std::vector<CpuHolderRow>& holde
     TOPSPIN_TRY(insert.run());
   }
   return {};
-}
-
-Status SqliteRunWriter::store_counters(uint64_t tick, const CounterInterval& counters) {
-  Status status;
-  CounterInterval::for_each_field([&](std::string_view name, auto field) {
-    const auto& counter = counters.*field;
-    if (!status.ok() || !counter) return;
-    Statement& insert = statements_->counter;
-    insert.bind_int(1, run_);
-    insert.bind_text(3, name);
-    ParameterBinder(insert, 2).bind(tick);
-    ParameterBinder bind(insert, 4);
-    bind.bind(counter->count);
-    bind.bind(counter->enabled_ns);
-    bind.bind(counter->running_ns);
-    status = insert.run();
-  });
-  return status;
 }
 
 Status SqliteRunWriter::store_sleep_stacks(const std::vector<SleepStackRow>& stacks) {

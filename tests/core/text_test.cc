@@ -45,6 +45,16 @@ TEST(Duration, ParsesUnitsAndRefusesNonsense) {
   }
 }
 
+TEST(Bytes, AreParsedWithUnitsOrRefused) {
+  EXPECT_EQ(parse_bytes("512"), 512u);
+  EXPECT_EQ(parse_bytes("64MiB"), 64u << 20);
+  EXPECT_EQ(parse_bytes(" 1.5 kB "), 1500u);
+  EXPECT_EQ(parse_bytes("2GB"), 2'000'000'000u);
+  EXPECT_EQ(parse_bytes("0"), 0u);
+  for (const char* wrong : {"", "MB", "-1", "1XB", "1 M B", "1e300", "nan", "99999999TB"})
+    EXPECT_EQ(parse_bytes(wrong), std::nullopt) << wrong;
+}
+
 TEST(Format, DurationsAndBytesHaveThreeDigits) {
   EXPECT_EQ(format_duration(0), "0");
   EXPECT_EQ(format_duration(812), "812ns");

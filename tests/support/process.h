@@ -69,6 +69,8 @@ class Process {
     return true;
   }
 
+  /// What is on standard output so far.
+  const std::string& output_so_far() const { return outcome_.out; }
   /// Lines on standard error so far.
   size_t lines_so_far() const {
     return static_cast<size_t>(std::count(outcome_.err.begin(), outcome_.err.end(), '\n'));

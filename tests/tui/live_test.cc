@@ -1,6 +1,7 @@
 // The real binary, live on lo with real packets, in a real terminal.
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <vector>
@@ -14,12 +15,17 @@
 #include "core/base/unique_fd.h"
 #include "tests/support/own_network.h"
 #include "tests/support/privileges.h"
+#include "tests/support/process.h"
+#include "tests/support/temp_dir.h"
 #include "tests/tui/tmux.h"
 
 namespace topspin {
 namespace {
 
+using test::Outcome;
+using test::TempDir;
 using test::Tmux;
+using test::topspin;
 
 const auto* const kOwnNetwork = testing::AddGlobalTestEnvironment(new test::OwnNetwork);
 
@@ -128,6 +134,30 @@ TEST_F(LiveScreen, AFrozenPictureStaysWhileCountingGoesOn) {
   EXPECT_TRUE(shows_active(terminal, "20")) << terminal.screen();
   terminal.key("Space");
   EXPECT_TRUE(swarm.ping_until([&] { return shows_active(terminal, "50"); })) << terminal.screen();
+}
+
+TEST_F(LiveScreen, TheLastMinuteIsKeptByAKey) {
+  const TempDir dir;
+  Swarm swarm;
+  swarm.grow(20);
+  Tmux terminal(160, 30);
+  terminal.command("TOPSPIN_DB=" + dir.file("kept.db") + " " + test::topspin_binary() +
+                   " -i lo --ascii udp port " + std::to_string(swarm.port()));
+  ASSERT_TRUE(terminal.wait_for("waiting for the first tick")) << terminal.screen();
+  terminal.type("F");
+  EXPECT_TRUE(terminal.wait_for("no tick yet to keep")) << terminal.screen();
+  EXPECT_FALSE(std::filesystem::exists(dir.file("kept.db")));
+  ASSERT_TRUE(swarm.ping_until([&] { return shows_active(terminal, "20"); })) << terminal.screen();
+  terminal.type("F");
+  EXPECT_TRUE(swarm.ping_until([&] {
+    return terminal.screen().find("incident kept in") != std::string::npos;
+  })) << terminal.screen();
+  terminal.type("q");
+  EXPECT_TRUE(terminal.wait_for("READY>"));
+  const Outcome list = topspin({"list", "--db", dir.file("kept.db"), "--wide"});
+  EXPECT_NE(list.out.find("incident=by hand"), std::string::npos) << list.out;
+  const Outcome report = topspin({"report", "last", "--db", dir.file("kept.db")});
+  EXPECT_NE(report.out.find("INCIDENT"), std::string::npos) << report.out;
 }
 
 TEST_F(LiveScreen, ACommandsOutputWaitsForTheEndOfTheScreen) {

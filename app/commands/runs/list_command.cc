@@ -157,7 +157,8 @@ void add_list_command(CLI::App& root, Action& action) {
   const OptionGroup runs(*command, "Options");
   runs.option("--branch", o->branch, "NAME", "Only runs of this branch");
   runs.option("--commit", o->commit, "HEX", "Only runs of the commit that begins with HEX");
-  runs.choice("--status", o->status, "STATUS", {"complete", "interrupted", "failed", "running"},
+  runs.choice("--status", o->status, "STATUS",
+              {"complete", "incident", "interrupted", "failed", "running"},
               "Only runs in this state: complete, interrupted, failed or running");
   runs.list("--label", o->labels, "KEY=VALUE", "Only runs with this label; may be repeated");
   runs.option("--plan", o->plan, "NAME", "Only runs of the plan with this name");

@@ -26,13 +26,11 @@ void on_lost_memory(int /*number*/, siginfo_t* info, void* /*context*/) {
 
 }  // namespace
 
-Result<UniqueFd> open_signal_fd(bool with_screen) {
+Result<UniqueFd> open_signal_fd(std::span<const int> wanted) {
   sigset_t set;
   sigemptyset(&set);
   for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD}) sigaddset(&set, number);
-  if (with_screen) {
-    for (const int number : {SIGWINCH, SIGTSTP, SIGCONT}) sigaddset(&set, number);
-  }
+  for (const int number : wanted) sigaddset(&set, number);
   if (sigprocmask(SIG_BLOCK, &set, nullptr) != 0) {
     return make_error(ErrorCode::kInternal, "cannot block signals", errno);
   }

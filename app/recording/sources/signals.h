@@ -1,6 +1,7 @@
 // The signals of a recording.
 #pragma once
 
+#include <span>
 #include <string>
 
 #include "core/base/result.h"
@@ -8,9 +9,9 @@
 
 namespace topspin {
 
-/// Opens a descriptor for the signals that end a recording, for SIGCHLD and, `with_screen`, for
-/// those of a terminal. Blocks them in this thread and in threads that it starts later.
-Result<UniqueFd> open_signal_fd(bool with_screen);
+/// Opens a descriptor for the signals that end a recording, for SIGCHLD and for those that are
+/// `wanted`. Blocks them in this thread and in threads that it starts later.
+Result<UniqueFd> open_signal_fd(std::span<const int> wanted);
 
 /// Handles SIGBUS: from now on the process prints a sentence and ends if the memory that SQLite
 /// shares with the readers of `database` (-shm) disappears, because that file was truncated or its

@@ -71,7 +71,25 @@ TopVerdict unusable(const RunPage& run) {
   return top;
 }
 
+/// What a flight recorder kept, and why.
+TopVerdict incident_verdict(const RunPage& run) {
+  const auto label = [&](const char* key) {
+    const auto found = run.run.info.labels.find(key);
+    return found == run.run.info.labels.end() ? std::string() : found->second;
+  };
+  const std::string rule = label(kIncidentLabel), value = label(kIncidentValueLabel);
+  TopVerdict top{Tone::kOpen, "Incident", ""};
+  top.sentence = value.empty() ? fmt::format("Frozen {} at {}.", rule, label(kIncidentTimeLabel))
+                               : fmt::format("The rule {} was met at {}: {}.", rule,
+                                             label(kIncidentTimeLabel), value);
+  top.sentence += " An incident is not judged.";
+  top.reasons = invalid_reasons(run.run);
+  for (const std::string& doubt : run.run.end.doubts) top.reasons.push_back("doubtful: " + doubt);
+  return top;
+}
+
 TopVerdict run_verdict(const RunPage& run) {
+  if (run.run.end.status == RunStatus::kIncident) return incident_verdict(run);
   if (!run.standing.usable || !run.standing.complete) return unusable(run);
   TopVerdict top{Tone::kGood, "Usable", ""};
   top.sentence = losses_in_words(run.fold.merged).empty()

@@ -80,6 +80,7 @@ const std::vector<SandboxedCommand> kOfDatabases = {
     SandboxedCommand{"gate", {"gate", "--history"}, 0, ""},
     SandboxedCommand{"accept", {"accept", "last", "--because", "test"}, 0, "accepted run #2"},
     SandboxedCommand{"rm", {"rm", "1", "--yes"}, 0, "removed #1"},
+    SandboxedCommand{"compact", {"compact"}, 0, "ticks of 2 runs became 2"},
     SandboxedCommand{"label", {"label", "1", "a=b"}, 0, "labelled #1"},
     SandboxedCommand{"merge", {"merge", "OUT", "IN"}, 0, "2 runs copied"},
     SandboxedCommand{"loadshow", {"load", "show", "1"}, 2, "has no load"},
@@ -96,7 +97,7 @@ const std::vector<SandboxedCommand> kOfCaptures = {
 
 /// A new command is tested here, or it is a decision that it needs no sandbox.
 TEST(SandboxedCommands, AreAllThatReadFiles) {
-  std::set<std::string> known = {"record", "run", "ci", "doctor", "config"};
+  std::set<std::string> known = {"record", "watch", "run", "ci", "doctor", "config"};
   known.insert({"push", "pull", "store"});  // they need a server: team_store_test
   for (const auto* commands : {&kOfDatabases, &kOfCaptures})
     for (const SandboxedCommand& command : *commands) known.insert(command.words.front());

@@ -324,7 +324,7 @@ TEST_P(RefusedToRecording, EndTheProcessAndAreNamed) {
   if (!sandbox_support().seccomp) GTEST_SKIP() << "needs seccomp filters";
   expect_refusal([]() -> Status {
     TOPSPIN_TRY(drop_privileges(std::nullopt, {CAP_NET_RAW}));
-    return limit_recording();
+    return limit_recording({});
   });
 }
 

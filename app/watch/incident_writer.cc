@@ -1,0 +1,153 @@
+#include "app/watch/incident_writer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include <fmt/format.h>
+#include <pthread.h>
+
+#include "app/tick/judge_losses.h"
+#include "core/base/clock.h"
+#include "core/base/text.h"
+#include "core/run/run_fold.h"
+#include "store/run_store.h"
+
+namespace topspin {
+namespace {
+
+/// Ticks of one transaction. While they are stored they are unpacked, up to 0.5 MB each.
+constexpr size_t kTicksPerTransaction = 16;
+constexpr int64_t kLockPatienceNs = 10 * kNanosPerSecond;
+constexpr auto kRetryEvery = std::chrono::milliseconds(200);
+
+/// Tries again while another program has the database locked, or its disk is full.
+Status patiently(const std::function<Status()>& store) {
+  const int64_t end_ns = monotonic_now_ns() + kLockPatienceNs;
+  while (true) {
+    const Status stored = store();
+    if (stored.ok() || !may_pass(stored.error()) || monotonic_now_ns() >= end_ns) return stored;
+    std::this_thread::sleep_for(kRetryEvery);
+  }
+}
+
+/// One incident is named by its rule in messages, cut to a line.
+std::string name_of(const IncidentCause& cause) {
+  return cause.rule.empty() ? "frozen by hand"
+                            : fmt::format("\"{}\", {}", cause.rule, cause.measured);
+}
+
+}  // namespace
+
+Result<std::string> store_incident(const Incident& incident, const std::string& database) {
+  const RunInfo run =
+      incident_run(incident, make_run_id(incident.recorder.started_wall_ns + incident.begin_ns()));
+  WriterOptions options;
+  options.folds = std::make_shared<RunFolds>();
+  std::unique_ptr<RunWriter> writer;
+  TOPSPIN_TRY(patiently([&]() -> Status {
+    TOPSPIN_ASSIGN(writer, RunWriter::create(database, run, options));
+    return {};
+  }));
+  // Before the ticks, which are folded by stages.
+  const std::vector<RunStage> stages = incident_stages(incident);
+  for (size_t i = 0; i < stages.size(); ++i)
+    TOPSPIN_TRY(patiently([&] { return writer->put_stage(i, stages[i]); }));
+  IncidentRows rows(incident);
+  std::vector<Sample> batch;
+  for (size_t i = 0; i < incident.ticks.size(); ++i) {
+    batch.push_back(rows.tick(i));
+    if (batch.size() < kTicksPerTransaction && i + 1 < incident.ticks.size()) continue;
+    TOPSPIN_TRY(patiently([&] { return writer->append(batch); }));
+    batch.back().losses.merge(writer->take_losses());
+    for (const Sample& sample : batch) options.folds->add(sample);
+    batch.clear();
+  }
+  for (const IncidentEvent& event : incident_events(incident))
+    TOPSPIN_TRY(patiently([&] { return writer->add_event(event.elapsed_ns, event.text); }));
+  const RunFold& fold = options.folds->whole();
+  RunEnd end;
+  end.status = RunStatus::kIncident;
+  end.duration_ns = incident.end_ns() - incident.begin_ns();
+  end.invalid_reasons = judge_losses(fold.merged.losses, fold.merged.flows, fold.ticks);
+  end.doubts = doubts_of(fold.merged.flows);
+  TOPSPIN_TRY(patiently([&] { return writer->finish(end); }));
+  return run.id;
+}
+
+bool IncidentWriter::give(Incident incident) {
+  const std::lock_guard lock(mutex_);
+  if (waiting_.size() >= kMostWaiting) {
+    ++lost_;
+    return false;
+  }
+  waiting_.push_back(std::move(incident));
+  if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
+  changed_.notify_all();
+  return true;
+}
+
+std::vector<std::string> IncidentWriter::take_messages() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(messages_, {});
+}
+
+void IncidentWriter::finish() {
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+    changed_.notify_all();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+size_t IncidentWriter::stored() const {
+  const std::lock_guard lock(mutex_);
+  return stored_;
+}
+size_t IncidentWriter::lost() const {
+  const std::lock_guard lock(mutex_);
+  return lost_;
+}
+
+void IncidentWriter::tell(std::string message) {
+  const std::lock_guard lock(mutex_);
+  messages_.push_back(std::move(message));
+}
+
+void IncidentWriter::run() {
+  pthread_setname_np(pthread_self(), "topspin-freeze");
+  while (true) {
+    std::optional<Incident> incident;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [&] { return ending_ || !waiting_.empty(); });
+      if (waiting_.empty()) return;
+      incident = std::move(waiting_.front());
+      waiting_.pop_front();
+    }
+    const auto stored = store_incident(*incident, database_);
+    {
+      const std::lock_guard lock(mutex_);
+      ++(stored.ok() ? stored_ : lost_);
+    }
+    if (!stored.ok()) {
+      tell(fmt::format("an incident was lost ({}): {}", name_of(incident->cause),
+                       stored.error().message));
+      continue;
+    }
+    tell(fmt::format("incident kept in {} as run {}: {}, {} ticks, {}", database_, *stored,
+                     name_of(incident->cause), incident->ticks.size(),
+                     format_duration(incident->end_ns() - incident->begin_ns())));
+    const auto kept = retain_runs(database_, limits_, wall_now_ns());
+    if (!kept.ok()) {
+      tell(fmt::format("old incidents were not removed: {}", kept.error().message));
+      continue;
+    }
+    for (std::string& sentence : retention_sentences(*kept, limits_)) tell(std::move(sentence));
+  }
+}
+
+}  // namespace topspin

@@ -1,0 +1,65 @@
+// IncidentWriter: stores incidents as runs, on a thread of its own, so that no tick waits for a
+// disk.
+//
+// An incident's run is stored like any run that is being recorded: in transactions of several
+// ticks, with the status `running` until its end is stored. A process that is killed meanwhile
+// leaves that run interrupted, and every earlier one as it was. Then the limits of the database are
+// kept.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "app/watch/incident.h"
+#include "core/base/result.h"
+#include "store/retention/retention.h"
+
+namespace topspin {
+
+class IncidentWriter {
+ public:
+  /// So many wait while one is stored; a further one is refused.
+  static constexpr size_t kMostWaiting = 2;
+
+  IncidentWriter(std::string database, RetentionLimits limits)
+      : database_(std::move(database)), limits_(limits) {}
+  ~IncidentWriter() { finish(); }
+  IncidentWriter(const IncidentWriter&) = delete;
+  IncidentWriter& operator=(const IncidentWriter&) = delete;
+
+  /// False if too many wait already: this one is lost.
+  [[nodiscard]] bool give(Incident incident);
+  /// What became of incidents, one sentence each. Each is returned once.
+  std::vector<std::string> take_messages();
+  /// Stores what waits, and ends the thread.
+  void finish();
+
+  /// How many incidents were stored, and how many could not be.
+  size_t stored() const;
+  size_t lost() const;
+
+ private:
+  void run();
+  void tell(std::string message);
+
+  const std::string database_;
+  const RetentionLimits limits_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Incident> waiting_;  // guarded by mutex_, as is all that follows
+  std::vector<std::string> messages_;
+  size_t stored_ = 0;
+  size_t lost_ = 0;
+  bool ending_ = false;
+  std::thread thread_;  // from the first incident on
+};
+
+/// Stores one incident as a run. Waits up to 10 s for another program's lock. Returns the run's id.
+Result<std::string> store_incident(const Incident& incident, const std::string& database);
+
+}  // namespace topspin
