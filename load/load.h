@@ -23,6 +23,8 @@
 
 namespace topspin {
 
+class ScheduleFeed;
+
 /// The format of a ping on the wire; see wire.h.
 enum class WireProfile : uint8_t {
   kPing4,     // exactly 4 bytes, "PING"; the answer has 4 bytes
@@ -69,6 +71,10 @@ struct LoadOptions {
   bool http_keep_alive = true;  // false: a connection for each request
 
   int64_t progress_ns = kNanosPerSecond;
+
+  // Not an option: a worker's share of a load (load/engine/schedule_feed.h). Its schedule changes
+  // while it runs. Only for workloads with WorkloadType::can_be_shared. Outlives the load.
+  ScheduleFeed* feed = nullptr;
 };
 
 /// The progress of a load, once per second.

@@ -60,21 +60,6 @@ struct LoadArguments {
   bool quiet = false;
 };
 
-Result<LoadOptions> read_arguments(const LoadArguments& arguments, const WorkloadType& type) {
-  LoadDraft draft;
-  draft.options.workload = type.kind;
-  draft.options.target = arguments.target;
-  const std::vector<LoadOption> options = options_of(common_load_options(), type.options);
-  for (const LoadOption& option : options) {
-    const auto text = arguments.texts.find(option.name);
-    if (text == arguments.texts.end()) continue;
-    if (const Status set = option.set(draft, text->second); !set.ok())
-      return wrong_usage(fmt::format("--{} {}", option.name, set.error().message));
-  }
-  if (type.has_clients()) TOPSPIN_TRY(finish_stages(draft));
-  return std::move(draft.options);
-}
-
 /// The line that is printed once per second, without a newline.
 std::string progress_line(const LoadProgress& progress) {
   const auto time = [](const std::optional<int64_t>& ns) {
@@ -164,7 +149,7 @@ int show(const ShowArguments& arguments) {
 }
 
 int run(const LoadArguments& arguments, const WorkloadType& type) {
-  const auto options = read_arguments(arguments, type);
+  const auto options = read_load_options(type, arguments.target, arguments.texts);
   if (!options.ok()) return fail(options.error());
   if (const auto labels = parse_labels(arguments.labels); !labels.ok()) return fail(labels.error());
   if (!arguments.labels.empty() && arguments.db.empty())
