@@ -171,7 +171,7 @@ void Engine::take_changes(Workload& workload) {
 }
 
 void Engine::fill_costs(LoadResult& result) const {
-  result.own.wall_ns = now_ns() - began_ns_;
+  result.own.wall_ns = now_ns() - std::max<int64_t>(0, began_ns_);
   result.own.cpu_ns = thread_cpu_now_ns() - cpu_before_ns_;
   if (const auto host = read_host_cpu_time(); host && host_before_) {
     result.own.host_busy_ns = host->busy_ns - host_before_->busy_ns;
@@ -300,7 +300,7 @@ Result<LoadResult> Engine::run(Workload& workload, const std::atomic<bool>& stop
     last.is_last = true;
     last.planned = result.planned;
     last.invalid_reasons = result.invalid_reasons;
-    report_share(workload, result.own.wall_ns + began_ns_, std::move(last));
+    report_share(workload, now_ns(), std::move(last));
   }
   return result;
 }

@@ -41,7 +41,9 @@ struct LoadReport {
   uint64_t port_unreachable = 0;
   std::map<std::string, uint64_t> errors;
   GeneratorCost own;
-  uint64_t store_away = 0;  // of never_scheduled: because the store did not answer in time
+  int64_t clock_offset_ns = 0;  // this host's clock minus the store's
+  int64_t clock_error_ns = 0;   // of that
+  uint64_t store_away = 0;      // of never_scheduled: because the store did not answer in time
   // Only of the last one.
   uint64_t planned = 0;
   std::vector<std::string> invalid_reasons;

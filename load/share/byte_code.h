@@ -17,6 +17,9 @@ class ByteWriter {
   }
   /// REQUIRES: not negative, as all times and sums here.
   void number(int64_t value) { number(value < 0 ? 0 : static_cast<uint64_t>(value)); }
+  void signed_number(int64_t value) {
+    number((static_cast<uint64_t>(value) << 1) ^ static_cast<uint64_t>(value >> 63));
+  }
   void number(uint32_t value) { number(uint64_t{value}); }
   void text(std::string_view text) {
     number(uint64_t{text.size()});
@@ -47,6 +50,10 @@ class ByteReader {
     return fail(), 0;
   }
   int64_t time() { return static_cast<int64_t>(number()); }
+  int64_t signed_number() {
+    const uint64_t value = number(UINT64_MAX);
+    return static_cast<int64_t>((value >> 1) ^ (0 - (value & 1)));
+  }
   std::string_view text() {
     const uint64_t size = number();
     if (size > rest_.size()) return fail(), std::string_view();

@@ -117,9 +117,24 @@ LoadResult join_job(const LoadOptions& options, const Schedule& schedule,
   }
 
   const std::vector<uint64_t> of_nobody = planned_for("", schedule, rhythm, epochs, 0, end_ns);
+  // A worker that has sent its last report says what its shares asked for. What the epochs ask is
+  // computed for the others; and for all if the sum is wrong, as when one left just before an epoch
+  // that still has it.
+  std::vector<std::vector<uint64_t>> asked(workers.size());
+  const auto ask_epochs = [&](bool of_all) {
+    uint64_t sum = sum_of(of_nobody);
+    for (size_t w = 0; w < workers.size(); ++w) {
+      if ((of_all || !workers[w].report.is_last) && asked[w].empty())
+        asked[w] = planned_for(workers[w].about.id, schedule, rhythm, epochs, 0, end_ns);
+      sum += asked[w].empty() ? workers[w].report.planned : sum_of(asked[w]);
+    }
+    return sum;
+  };
+  if (ask_epochs(false) != whole.planned && whole.has_plan) (void)ask_epochs(true);
   std::vector<std::string> reasons;
   uint64_t orphaned = 0, store_away = 0, sum_planned = sum_of(of_nobody);
-  for (JobWorker& worker : workers) {
+  for (size_t w = 0; w < workers.size(); ++w) {
+    JobWorker& worker = workers[w];
     WorkerPart& about = worker.about;
     LoadReport& report = worker.report;
     std::vector<LoadPart> stages(whole.stages.size());
@@ -130,12 +145,9 @@ LoadResult join_job(const LoadOptions& options, const Schedule& schedule,
         reasons.push_back(fmt::format("{} reports a stage that is not there", name_of(about)));
     }
     about.store_away = report.store_away;
-    if (report.is_last) {
-      about.planned = report.planned;
-    } else {
+    about.planned = report.planned;
+    if (const std::vector<uint64_t>& planned = asked[w]; !planned.empty()) {
       uint64_t open = 0;
-      const std::vector<uint64_t> planned =
-          planned_for(about.id, schedule, rhythm, epochs, 0, end_ns);
       about.planned = sum_of(planned);
       for (size_t s = 0; s < stages.size(); ++s) {
         open += lose_open(stages[s], options.timeout_ns);
@@ -145,17 +157,21 @@ LoadResult join_job(const LoadOptions& options, const Schedule& schedule,
         about.orphaned += planned[s] - known;
       }
       if (report.tcp) report.tcp->failed += open;
-      about.perhaps_sent = std::min(
-          about.orphaned, sum_of(planned_for(about.id, schedule, rhythm, epochs, report.until_ns,
-                                             std::min(end_ns, worker.claimed_until_ns))));
-      if (about.planned > 0) {
+      if (!report.is_last) {
+        about.perhaps_sent = std::min(
+            about.orphaned, sum_of(planned_for(about.id, schedule, rhythm, epochs, report.until_ns,
+                                               std::min(end_ns, worker.claimed_until_ns))));
+      }
+      if (about.orphaned > 0 || open > 0) {
         reasons.push_back(fmt::format(
-            "{} {}: {} messages were not sent meanwhile, of which it may have sent {} without "
-            "saying so; {} replies were not awaited",
+            "{} {}: it reported nothing about {} messages, of which it may have sent {}; {} "
+            "replies were not awaited",
             name_of(about), worker.why.empty() ? std::string("died") : "failed: " + worker.why,
             about.orphaned, about.perhaps_sent, open));
       }
     }
+    if (!worker.why.empty() && about.orphaned == 0)
+      about.invalid_reasons.push_back("failed: " + worker.why);
     for (const std::string& reason : report.invalid_reasons) {
       if (about.planned > 0) about.invalid_reasons.push_back(reason);
     }

@@ -147,6 +147,8 @@ std::string encode_report(const LoadReport& report) {
     out.number(count);
   }
   write_own(out, report.own);
+  out.signed_number(report.clock_offset_ns);
+  out.number(report.clock_error_ns);
   out.number(report.store_away);
   out.number(report.planned);
   out.number(uint64_t{report.invalid_reasons.size()});
@@ -194,6 +196,8 @@ Result<LoadReport> decode_report(std::string_view bytes) {
     report.errors[std::move(name)] = in.number(uint64_t{1} << 48);
   }
   report.own = read_own(in);
+  report.clock_offset_ns = in.signed_number();
+  report.clock_error_ns = in.time();
   report.store_away = in.number(uint64_t{1} << 48);
   report.planned = in.number(uint64_t{1} << 48);
   for (uint64_t count = in.number(kMostReasons); count > 0 && in.is_good(); --count)
