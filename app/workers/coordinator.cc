@@ -22,6 +22,7 @@ constexpr int64_t kAliveNs =
 constexpr int64_t kBeginInNs = 2 * kNanosPerSecond;      // until all know when it begins
 constexpr int64_t kWaitForMoreNs = 3 * kNanosPerSecond;  // for workers that were invited
 constexpr int64_t kShowAfterNs = 3 * kNanosPerSecond;    // a second whose reports are not all there
+constexpr int64_t kPatienceNs = 60 * kNanosPerSecond;    // with a store that is away
 constexpr int64_t kSilentNs = 5 * kNanosPerSecond;       // then no last report is awaited
 constexpr int64_t kLastReportsNs = 15 * kNanosPerSecond;  // for last reports
 
@@ -139,14 +140,13 @@ class Coordinator {
         show();
         if (is_complete()) return read_reports(true);
       } else {
-        // The workers outlive a short absence of the store. After a longer one they have ended.
         const int64_t now = monotonic_now_ns();
         if (away_since_ns == 0) {
           away_since_ns = now;
           view_.tell(done.error().message);
         }
-        if (now - away_since_ns > kCoordinatorDeadNs) return done;
-        (void)store_->connect_again();
+        if (now - away_since_ns > kPatienceNs) return done;
+        if (store_->connect_again().ok()) back_since_ns_ = monotonic_now_ns();
       }
       std::this_thread::sleep_for(kCoordinatorTurn);
     }
@@ -179,6 +179,8 @@ class Coordinator {
   Status decide() {
     const int64_t now_ns = load_now_ns();
     if (epochs_.back().is_last || now_ns >= schedule_.end_ns) return {};
+    // While the store was away nobody could be heard of.
+    if (monotonic_now_ns() - back_since_ns_ < 2 * kDeadAfterNs) return {};
     std::vector<JobMember> members;
     for (const auto& [id, seen] : workers_) {
       members.push_back({id, seen.row.state == MemberState::kReady, seen.row.heartbeat_age_ns,
@@ -314,7 +316,7 @@ class Coordinator {
 
   bool is_complete() {
     const int64_t over_ns = load_now_ns() - end_ns();
-    if (over_ns < 0) return false;
+    if (over_ns < 0 || monotonic_now_ns() - back_since_ns_ < kSilentNs) return false;
     if (over_ns > options_.timeout_ns + kLastReportsNs) return true;
     return std::none_of(workers_.begin(), workers_.end(),
                         [&](const auto& worker) { return may_still_say(worker.second); });
@@ -376,6 +378,7 @@ class Coordinator {
   int64_t start_ns_ = 0;  // the store's clock
   int64_t start_monotonic_ns_ = 0;
   int64_t next_sign_ns_ = 0;
+  int64_t back_since_ns_ = INT64_MIN / 2;
   std::map<std::string, Seen> workers_;
   std::vector<JobEpoch> epochs_;
   std::map<int64_t, Second> seconds_;  // not shown yet

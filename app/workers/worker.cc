@@ -161,6 +161,7 @@ class Worker {
       try_again_ns_ = monotonic_now_ns() + kTryAgainNs;
       if (const Status back = store_->connect_again(); !back.ok()) return false;
       is_away_ = false;
+      back_since_ns_ = monotonic_now_ns();
       tell_("the store is back");
     }
     const Status done = attempt();
@@ -197,7 +198,8 @@ class Worker {
                       prepared->target));
     Share share(job, *prepared, *schedule, card_.id);
     while (take_part(share)) std::this_thread::sleep_for(kTurn);
-    tell_(fmt::format("load {} is over for this worker", job));
+    share.run.reset();
+    tell_(share.is_orphan ? "is free again" : fmt::format("load {} is over for this worker", job));
   }
 
   /// What a worker knows of the load that it takes part in.
@@ -268,8 +270,12 @@ class Worker {
     const int64_t until_ns = share.run ? std::max<int64_t>(0, now_ns + kClaimAheadNs) : 0;
     TOPSPIN_TRY(store_->claim(share.job, card_.id, until_ns));
     TOPSPIN_ASSIGN(const JobView view, store_->view(share.job, share.epochs));
-    if (view.is_over || view.coordinator_age_ns > kCoordinatorDeadNs) {
-      if (!share.is_orphan) tell_("nobody waits for the load any more");
+    // After an absence of the store the coordinator has to find it again, too.
+    const bool is_alone = view.coordinator_age_ns > kCoordinatorDeadNs &&
+                          monotonic_now_ns() - back_since_ns_ > kCoordinatorDeadNs;
+    if (view.is_over || is_alone) {
+      if (!share.is_orphan)
+        tell_(fmt::format("gives up load {}: nobody waits for it any more", share.job));
       share.is_orphan = true;
     }
     if (!view.start_ns) return {};
@@ -336,6 +342,7 @@ class Worker {
   std::unique_ptr<WorkerStore> store_;
   bool is_away_ = false;
   int64_t try_again_ns_ = 0;
+  int64_t back_since_ns_ = INT64_MIN / 2;
 };
 
 }  // namespace

@@ -57,19 +57,6 @@ std::vector<std::string> ids_of(std::string_view text) {
   return ids;
 }
 
-/// If the server's host goes away without a word, the system notices within seconds.
-std::string with_short_timeouts(std::string url) {
-  for (const std::string_view setting :
-       {"connect_timeout=3", "tcp_user_timeout=3000", "keepalives_idle=2", "keepalives_interval=1",
-        "keepalives_count=3"}) {
-    const std::string_view word = setting.substr(0, setting.find('='));
-    if (url.find(word) != std::string::npos) continue;
-    url += url.find('?') == std::string::npos ? '?' : '&';
-    url += setting;
-  }
-  return url;
-}
-
 Error damaged_rows(const std::string& name) {
   return make_error(ErrorCode::kInput,
                     fmt::format("the tables for workers in {} are damaged", name));
@@ -93,7 +80,7 @@ WorkerStore::~WorkerStore() = default;
 Result<std::unique_ptr<WorkerStore>> WorkerStore::open(const std::string& address) {
   TOPSPIN_ASSIGN(TeamAddress parsed, parse_team_address(address));
   std::unique_ptr<WorkerStore> store(
-      new WorkerStore(with_short_timeouts(std::move(parsed.url)), std::move(parsed.project)));
+      new WorkerStore(std::move(parsed.url), std::move(parsed.project)));
   store->name_ = address_without_secrets(address);
   TOPSPIN_TRY(store->connect_again());
   TOPSPIN_TRY(check_worker_tables(*store->connection_));
@@ -102,7 +89,7 @@ Result<std::unique_ptr<WorkerStore>> WorkerStore::open(const std::string& addres
 
 Status WorkerStore::connect_again() {
   connection_.reset();
-  TOPSPIN_ASSIGN(connection_, PostgresConnection::connect(url_));
+  TOPSPIN_ASSIGN(connection_, PostgresConnection::connect(url_, true));
   return {};
 }
 
