@@ -93,8 +93,8 @@ void add_worker_command(CLI::App& root, Action& action) {
       ->group("");  // for tests
   command.footer(
       "Examples:\n"
-      "  topspin worker --join postgresql://worker@db.example/topspin --label zone=a\n"
-      "  topspin worker --join postgresql://worker@db.example/topspin#shop --allow 10.0.0.0/8\n"
+      "  topspin worker --join postgresql://worker@db/topspin --label zone=a\n"
+      "  topspin worker --join postgresql://worker@db/topspin --allow 10.0.0.0/8\n"
       "\n"
       "Any number may join, at any time. `topspin load ... --workers ADDRESS` has them send a "
       "load. "

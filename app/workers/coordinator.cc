@@ -8,6 +8,7 @@
 
 #include "app/workers/store_clock.h"
 #include "app/workers/worker.h"
+#include "core/base/text.h"
 #include "load/share/job_epochs.h"
 #include "load/share/job_result.h"
 #include "store/worker_store.h"
@@ -23,7 +24,7 @@ constexpr int64_t kBeginInNs = 2 * kNanosPerSecond;      // until all know when 
 constexpr int64_t kWaitForMoreNs = 3 * kNanosPerSecond;  // for workers that were invited
 constexpr int64_t kShowAfterNs = 3 * kNanosPerSecond;    // a second whose reports are not all there
 constexpr int64_t kPatienceNs = 60 * kNanosPerSecond;    // with a store that is away
-constexpr int64_t kSilentNs = 5 * kNanosPerSecond;       // then no last report is awaited
+constexpr int64_t kSilentNs = 10 * kNanosPerSecond;      // then no last report is awaited
 constexpr int64_t kLastReportsNs = 15 * kNanosPerSecond;  // for last reports
 
 JobEpoch epoch_of_row(const EpochRow& row) {
@@ -75,9 +76,17 @@ class Coordinator {
   Status gather() {
     int64_t enough_since_ns = 0, next_sign_ns = 0;
     size_t told = SIZE_MAX;
+    const int64_t began_ns = monotonic_now_ns();
     while (true) {
       if (stop_.load()) return make_error(ErrorCode::kUsage, "stopped before the load began");
       const int64_t now = monotonic_now_ns();
+      if (shared_.ready_within_ns > 0 && now - began_ns > shared_.ready_within_ns) {
+        return make_error(ErrorCode::kUsage,
+                          fmt::format("only {} of at least {} workers came within {}; start them "
+                                      "with `topspin worker --join {}`",
+                                      told, shared_.at_least,
+                                      format_duration(shared_.ready_within_ns), store_->name()));
+      }
       if (now >= next_sign_ns) {
         next_sign_ns = now + kNanosPerSecond;
         TOPSPIN_TRY(store_->coordinator_alive(job_));
@@ -91,8 +100,8 @@ class Coordinator {
         invited += seen.row.state == MemberState::kInvited;
       }
       if (ready != told) {
-        view_.tell(fmt::format("{} of at least {} workers {} ready", ready, shared_.at_least,
-                               ready == 1 ? "is" : "are"));
+        tell(fmt::format("{} of at least {} workers {} ready", ready, shared_.at_least,
+                         ready == 1 ? "is" : "are"));
         told = ready;
       }
       if (ready < shared_.at_least)
@@ -119,10 +128,13 @@ class Coordinator {
     TOPSPIN_TRY(store_->begin(job_, start_ns_, row_of(first)));
     epochs_.push_back(std::move(first));
     start_monotonic_ns_ = clock_.to_monotonic(start_ns_);
-    if (view_.begins) view_.begins(start_monotonic_ns_);
+    if (view_.begins) view_.begins(start_monotonic_ns_, clock_.error_ns());
     return {};
   }
 
+  void tell(const std::string& sentence) const {
+    if (view_.tell) view_.tell(sentence);
+  }
   int64_t load_now_ns() const { return monotonic_now_ns() - start_monotonic_ns_; }
   int64_t end_ns() const {
     return epochs_.back().is_last ? std::min(schedule_.end_ns, epochs_.back().from_ns)
@@ -135,7 +147,7 @@ class Coordinator {
     while (true) {
       Status done = turn();
       if (done.ok()) {
-        if (away_since_ns != 0) view_.tell("the store is back");
+        if (away_since_ns != 0) tell("the store is back");
         away_since_ns = 0;
         show();
         if (is_complete()) return read_reports(true);
@@ -143,7 +155,7 @@ class Coordinator {
         const int64_t now = monotonic_now_ns();
         if (away_since_ns == 0) {
           away_since_ns = now;
-          view_.tell(done.error().message);
+          tell(done.error().message);
         }
         if (now - away_since_ns > kPatienceNs) return done;
         if (store_->connect_again().ok()) back_since_ns_ = monotonic_now_ns();
@@ -205,26 +217,25 @@ class Coordinator {
   void tell_epoch(JobEpoch epoch) {
     const double from_s = static_cast<double>(epoch.from_ns) / 1e9;
     if (epoch.is_last) {
-      view_.tell(fmt::format("the load ends at {:.0f}s", from_s));
+      tell(fmt::format("the load ends at {:.0f}s", from_s));
     } else {
       const std::vector<std::string> before = epochs_.back().members;
       const auto has = [](const std::vector<std::string>& ids, const std::string& id) {
         return std::find(ids.begin(), ids.end(), id) != ids.end();
       };
       for (const std::string& id : epoch.members) {
-        if (!has(before, id))
-          view_.tell(fmt::format("worker {} joins at {:.0f}s", named(id), from_s));
+        if (!has(before, id)) tell(fmt::format("worker {} joins at {:.0f}s", named(id), from_s));
       }
       for (const std::string& id : before) {
         if (has(epoch.members, id)) continue;
         const MemberRow& row = workers_[id].row;
-        view_.tell(fmt::format("worker {} {}; others have its clients from {:.0f}s", named(id),
-                               row.state == MemberState::kFailed  ? "failed: " + row.why
-                               : row.state == MemberState::kReady ? "was not heard of"
-                                                                  : "leaves",
-                               from_s));
+        tell(fmt::format("worker {} {}; others have its clients from {:.0f}s", named(id),
+                         row.state == MemberState::kFailed  ? "failed: " + row.why
+                         : row.state == MemberState::kReady ? "was not heard of"
+                                                            : "leaves",
+                         from_s));
       }
-      view_.tell(fmt::format("{} workers from {:.0f}s", epoch.members.size(), from_s));
+      tell(fmt::format("{} workers from {:.0f}s", epoch.members.size(), from_s));
     }
     epochs_.push_back(std::move(epoch));
   }
@@ -333,7 +344,7 @@ class Coordinator {
       const MemberRow& row = seen.row;
       if (!was_member) {
         if (row.state == MemberState::kFailed)
-          view_.tell(fmt::format("worker {} took no part: {}", named(id), row.why));
+          tell(fmt::format("worker {} took no part: {}", named(id), row.why));
         continue;
       }
       JobWorker& part = parts.emplace_back();

@@ -212,7 +212,8 @@ class Worker {
     WorkerShare clients;
     std::unique_ptr<ShareRun> run;  // since the start is known
     int64_t start_monotonic_ns = 0;
-    uint64_t epochs = 0;
+    uint64_t epochs = 0;  // known
+    int64_t last_from_ns = 0;
     int64_t next_claim_ns = 0;
     int64_t next_heartbeat_ns = 0;
     std::optional<ReportRow> in_doubt;  // sent, and perhaps stored
@@ -283,8 +284,17 @@ class Worker {
     for (const EpochRow& row : view.epochs) {
       if (row.number < share.epochs) continue;
       const JobEpoch epoch{row.number, row.from_ns, row.is_last, row.members};
-      share.run->feed().change(share.clients.apply(epoch));
+      ScheduleChange change = share.clients.apply(epoch);
+      const bool breaks_claim =
+          !change.cuts.empty() && row.from_ns < share.run->feed().horizon_ns();
+      if (row.number != share.epochs || row.from_ns < share.last_from_ns || breaks_claim) {
+        tell_("gives up the load: the store's epochs contradict what this worker has claimed");
+        share.is_orphan = true;
+        return {};
+      }
+      share.run->feed().change(std::move(change));
       share.epochs = row.number + 1;
+      share.last_from_ns = row.from_ns;
       share.has_me =
           std::find(row.members.begin(), row.members.end(), card_.id) != row.members.end();
       if (row.is_last || (share.said_leaving && !share.has_me)) {

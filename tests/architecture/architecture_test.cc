@@ -52,7 +52,7 @@ const std::map<std::string, Room> kRooms = {
       {"app/screen/live.h", "app/screen/playback.h", "app/screen/recorded_run.h",
        "app/screen/turns.h"}}},
     {"app/plan",
-     {{"app/host", "app/options", "app/recording"},
+     {{"app/host", "app/options", "app/recording", "app/workers"},
       {"app/plan/plan.h", "app/plan/plan_session.h"}}},
     {"app/workers", {{"app/host"}, {"app/workers/worker.h", "app/workers/coordinator.h"}}},
     {"app/prove", {{"app/host", "app/plan"}, {"app/prove/prove.h", "app/prove/fault_subject.h"}}},

@@ -26,7 +26,7 @@ using testing::HasSubstr;
 using testing::Not;
 using Json = nlohmann::json;
 
-constexpr auto kLong = std::chrono::seconds(60);
+constexpr auto kLong = std::chrono::seconds(180);
 
 /// Hosts with addresses of their own behind one switch: 10.77.0.1 is the server, 10.77.0.10 and on
 /// are workers.
@@ -198,6 +198,13 @@ uint64_t perhaps_sent(const Json& load) {
   return sum;
 }
 
+/// What the server got is what was said to be sent, and at most what those did not say who died.
+void check_received(const Json& load, const Counted& counted) {
+  const uint64_t got = counted.received + counted.dropped;
+  EXPECT_GE(got, number(load, "sent"));
+  EXPECT_LE(got, number(load, "sent") + perhaps_sent(load));
+}
+
 std::map<std::string, int> ends(const Json& load) {
   std::map<std::string, int> count;
   for (const Json& worker : load["workers"]) ++count[worker["end"].get<std::string>()];
@@ -231,10 +238,7 @@ TEST_F(Workers, OneThenThreeThenFiveJoinAndTwoAreKilledInALoadOfTwentyThousandCl
   EXPECT_EQ(ends(json), (std::map<std::string, int>{{"died", 2}, {"done", 3}}));
   EXPECT_GT(json["never_scheduled_reasons"]["a worker had died or failed"].get<uint64_t>(), 0u);
   EXPECT_EQ(number(json, "clients_max"), clients);
-  // What the server got is what was said to be sent, and at most what the dead did not say.
-  const uint64_t got = counted.received + counted.dropped;
-  EXPECT_GE(got, number(json, "sent"));
-  EXPECT_LE(got, number(json, "sent") + perhaps_sent(json));
+  check_received(json, counted);
   EXPECT_EQ(counted.sources.size(), 5u);
   // That of each worker that lived, exactly.
   for (const Json& worker : json["workers"]) {
@@ -271,9 +275,8 @@ TEST_F(Workers, WhoLeavesHandsOverAndWhoIsStoppedForFiveSecondsSendsNothingTwice
   const Json json = Json::parse(done.out);
   check_accounts(json);
   EXPECT_EQ(ends(json), (std::map<std::string, int>{{"left", 1}, {"done", 2}}));
-  // Nobody died, so every packet is in the accounts.
-  EXPECT_EQ(perhaps_sent(json), 0u);
-  EXPECT_EQ(counted.received + counted.dropped, number(json, "sent"));
+  EXPECT_EQ(perhaps_sent(json), 0u) << "nobody died, so every packet is in the accounts";
+  check_received(json, counted);
   EXPECT_GT(number(json, "never_scheduled"), 0u);
   for (const Json& worker : json["workers"]) {
     if (worker["end"] == "left") {
@@ -302,7 +305,6 @@ TEST_F(Workers, AStoreThatDiesAndComesBackAndAnEndBeforeTheTimeLoseNoAccount) {
   check_accounts(json);
   EXPECT_EQ(json["stopped_early"], true);
   EXPECT_LT(number(json, "planned"), 400u * 60);
-  EXPECT_EQ(perhaps_sent(json), 0u);
   EXPECT_GT(number(json, "never_scheduled"), 0u);
   const uint64_t sent = number(json, "sent");
 
@@ -322,7 +324,7 @@ TEST_F(Workers, AStoreThatDiesAndComesBackAndAnEndBeforeTheTimeLoseNoAccount) {
   json = Json::parse(next.out);
   check_accounts(json);
   EXPECT_EQ(number(json, "planned"), 300u);
-  EXPECT_EQ(counted.received + counted.dropped, number(json, "sent"));
+  check_received(json, counted);
   EXPECT_EQ(ends(json), (std::map<std::string, int>{{"done", 2}}));
 }
 
@@ -462,6 +464,38 @@ TEST_F(Workers, MayBeLimitedAndRolesMayDoOnlyTheirPart) {
   ASSERT_THAT(whole.out, HasSubstr("{")) << whole.err;
   check_accounts(Json::parse(whole.out));
   EXPECT_EQ(stop_echo().received, 20u);
+}
+
+// The subject and its observation are on the server's host, the load comes from the workers.
+TEST_F(Workers, APlanHasItsLoadSentByWorkers) {
+  START_WORKERS(2);
+  const TempDir dir;
+  const std::string plan = dir.file("plan.toml"), db = dir.file("t.db");
+  std::ofstream(plan) << fmt::format(
+      "[capture]\ninterface = \"sw\"\n[subject.echo]\ncommand = [\"{}\", \"9000\", \"1000000\"]\n"
+      "ready = {{ port = \"udp:9000\" }}\n[load]\nworkload = \"udp-pingpong\"\n"
+      "target = \"10.77.0.1:9000\"\nclients = 50\nhold = \"4s\"\nperiod = \"500ms\"\n"
+      "late_after = \"1h\"\nworkers = \"{}\"\nat_least = 2\nwhere = {{ zone = \"a\" }}\n",
+      std::string(TOPSPIN_BINARY_DIR) + "/tests/app/counting_echo", address());
+  for (const int host : {0, 1}) join(host, {"--label", "zone=a"});
+  Process run(Net::in("server", {topspin_binary(), "run", plan, "--db", db, "--format", "json"}));
+  const Outcome done = run.finish(std::chrono::seconds(120));
+  ASSERT_THAT(done.out, HasSubstr("{")) << done.err;
+  const Json json = Json::parse(done.out);
+  ASSERT_EQ(json["runs"].size(), 1u) << done.err;
+  EXPECT_EQ(json["runs"][0]["status"], "complete") << json.dump(2) << done.err;
+  // What workers sent is what the capture saw: 50 clients, eight times.
+  const Outcome shown = topspin({"load", "show", "last", "--db", db, "--format", "json"});
+  const Json load = Json::parse(shown.out);
+  EXPECT_EQ(number(load, "planned"), 400u);
+  EXPECT_EQ(number(load, "scheduled"), 400u);
+  const Json page = Json::parse(topspin({"report", "last", "--db", db, "--format", "json"}).out);
+  EXPECT_EQ(page["summary"]["flows"], 50) << page["summary"];
+  EXPECT_EQ(page["summary"]["numbers"]["requests"], number(load, "sent"))
+      << page["summary"]["numbers"];
+
+  std::ofstream(plan, std::ios::app) << "at_most = 3\n";
+  EXPECT_EQ(topspin({"run", plan, "--check"}).exit_code, 2);
 }
 
 TEST_F(Workers, WrongUseIsSaid) {
