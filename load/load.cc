@@ -1,5 +1,7 @@
 #include "load/load.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "load/workloads/workload_type.h"
@@ -8,6 +10,21 @@ namespace topspin {
 namespace {
 
 Error wrong(std::string message) { return make_error(ErrorCode::kUsage, std::move(message)); }
+
+Result<Target> resolve_allowed(const LoadOptions& options) {
+  const WorkloadType& type = workload_type(options.workload);
+  TOPSPIN_ASSIGN(Target target,
+                 resolve_target(options.target, type.datagrams ? SOCK_DGRAM : SOCK_STREAM,
+                                options.timeout_ns));
+  const bool is_allowed =
+      options.allowed.empty() ||
+      std::any_of(options.allowed.begin(), options.allowed.end(),
+                  [&](const AddressPrefix& prefix) { return prefix.contains(target.address); });
+  if (is_allowed) return target;
+  return make_error(ErrorCode::kPermission,
+                    fmt::format("{} is none of the addresses that --allow lets this worker send to",
+                                target.address.text()));
+}
 
 }  // namespace
 
@@ -35,15 +52,18 @@ Status check_target(const TargetParts& target, const LoadOptions& options) {
   return type.check_target ? type.check_target(options, target) : Status();
 }
 
+Status check_reach(const LoadOptions& options) {
+  TOPSPIN_ASSIGN([[maybe_unused]] const Target target, resolve_allowed(options));
+  return {};
+}
+
 Result<LoadResult> run_load(const LoadOptions& options, const std::atomic<bool>& stop,
                             const LoadProgressSink& progress) {
   const WorkloadType& type = workload_type(options.workload);
   TOPSPIN_TRY(check_load(options));
   TOPSPIN_ASSIGN(const TargetParts parts, split_target(options.target));
   TOPSPIN_TRY(check_target(parts, options));
-  TOPSPIN_ASSIGN(const Target target,
-                 resolve_target(options.target, type.datagrams ? SOCK_DGRAM : SOCK_STREAM,
-                                options.timeout_ns));
+  TOPSPIN_ASSIGN(const Target target, resolve_allowed(options));
   return type.run(options, target, stop, progress);
 }
 

@@ -19,9 +19,12 @@
 #include "core/run/load_result.h"
 #include "load/engine/accounts.h"
 #include "load/engine/schedule.h"
+#include "load/wire/address_prefix.h"
 #include "load/wire/target.h"
 
 namespace topspin {
+
+class ScheduleFeed;
 
 /// The format of a ping on the wire; see wire.h.
 enum class WireProfile : uint8_t {
@@ -69,6 +72,12 @@ struct LoadOptions {
   bool http_keep_alive = true;  // false: a connection for each request
 
   int64_t progress_ns = kNanosPerSecond;
+
+  // Not an option: a worker's share of a load (load/engine/schedule_feed.h). Its schedule changes
+  // while it runs. Only for workloads with WorkloadType::can_be_shared. Outlives the load.
+  ScheduleFeed* feed = nullptr;
+  // Not an option of a load: the only addresses that a worker sends to; empty: any.
+  std::vector<AddressPrefix> allowed;
 };
 
 /// The progress of a load, once per second.
@@ -85,6 +94,9 @@ using LoadProgressSink = std::function<void(const LoadProgress&)>;
 
 /// Checks that workload, target and path fit together. kUsage says what does not.
 Status check_target(const TargetParts& target, const LoadOptions& options);
+
+/// Whether the target has an address, and one of LoadOptions::allowed. run_load() checks it, too.
+Status check_reach(const LoadOptions& options);
 
 /// Runs a load until its schedule ends or `stop` is set. (It checks `stop` ten times per second and
 /// after every signal.) After a stop nothing more is sent, outstanding replies are awaited for at

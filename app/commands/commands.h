@@ -36,6 +36,7 @@ void add_config_command(CLI::App& root, Action& action);
 void add_complete_command(CLI::App& root, Action& action);
 void add_fault_subject_command(CLI::App& root, Action& action);
 void add_load_command(CLI::App& root, Action& action);
+void add_worker_command(CLI::App& root, Action& action);
 void add_run_command(CLI::App& root, Action& action);
 void add_ci_command(CLI::App& root, Action& action);
 void add_merge_command(CLI::App& root, Action& action);

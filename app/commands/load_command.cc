@@ -21,9 +21,11 @@
 #include "app/options/option_group.h"
 #include "app/sandbox/sandbox.h"
 #include "app/version.h"
+#include "app/workers/coordinator.h"
 #include "ci/run_selection.h"
 #include "core/base/text.h"
 #include "load/load.h"
+#include "load/share/job_epochs.h"
 #include "load/workloads/workload_type.h"
 #include "report/json/reports.h"
 #include "report/markdown/markdown_report.h"
@@ -58,22 +60,12 @@ struct LoadArguments {
   std::string db;
   std::vector<std::string> labels;
   bool quiet = false;
+  // Of a load that workers send.
+  std::string workers;
+  std::vector<std::string> where;
+  size_t at_least = 1;
+  std::string by;
 };
-
-Result<LoadOptions> read_arguments(const LoadArguments& arguments, const WorkloadType& type) {
-  LoadDraft draft;
-  draft.options.workload = type.kind;
-  draft.options.target = arguments.target;
-  const std::vector<LoadOption> options = options_of(common_load_options(), type.options);
-  for (const LoadOption& option : options) {
-    const auto text = arguments.texts.find(option.name);
-    if (text == arguments.texts.end()) continue;
-    if (const Status set = option.set(draft, text->second); !set.ok())
-      return wrong_usage(fmt::format("--{} {}", option.name, set.error().message));
-  }
-  if (type.has_clients()) TOPSPIN_TRY(finish_stages(draft));
-  return std::move(draft.options);
-}
 
 /// The line that is printed once per second, without a newline.
 std::string progress_line(const LoadProgress& progress) {
@@ -163,19 +155,47 @@ int show(const ShowArguments& arguments) {
   return merged->valid() ? 0 : exit_code(ErrorCode::kInvalidRun);
 }
 
+Result<LoadResult> run_by_workers(const LoadArguments& arguments, const WorkloadType& type,
+                                  const LoadOptions& options, const LoadProgressSink& progress) {
+  SharedLoadOptions shared;
+  shared.address = arguments.workers;
+  shared.at_least = arguments.at_least;
+  TOPSPIN_ASSIGN(shared.where, parse_labels(arguments.where));
+  const JobDescription job{std::string(type.name()), arguments.target, arguments.texts};
+  // As a worker will read it.
+  if (const auto read = job_options(job); !read.ok()) return read.error();
+  SharedLoadView view;
+  view.progress = progress;
+  view.tell = [&](const std::string& sentence) {
+    if (!arguments.quiet) say(sentence);
+  };
+  if (arguments.by == "worker" && !arguments.quiet) {
+    view.of_worker = [](const std::string& worker, const LoadProgress& line) {
+      error_outlet().write(fmt::format(
+          "{}\n", sanitize_for_terminal(fmt::format("{}  {}", progress_line(line), worker))));
+    };
+  }
+  return run_shared_load(shared, job, options, stop_requested, view);
+}
+
 int run(const LoadArguments& arguments, const WorkloadType& type) {
-  const auto options = read_arguments(arguments, type);
+  const auto options = read_load_options(type, arguments.target, arguments.texts);
   if (!options.ok()) return fail(options.error());
   if (const auto labels = parse_labels(arguments.labels); !labels.ok()) return fail(labels.error());
   if (!arguments.labels.empty() && arguments.db.empty())
     return fail(wrong_usage("--label needs --db, the database that stores the result"));
+  if (arguments.workers.empty() &&
+      (!arguments.where.empty() || arguments.at_least != 1 || !arguments.by.empty()))
+    return fail(wrong_usage("--where, --at-least and --by are for a load with --workers"));
   install_signals();
   const auto progress = [&](const LoadProgress& line) {
     if (!arguments.quiet) {
       error_outlet().write(fmt::format("{}\n", sanitize_for_terminal(progress_line(line))));
     }
   };
-  const auto result = run_load(*options, stop_requested, progress);
+  const auto result = arguments.workers.empty()
+                          ? run_load(*options, stop_requested, progress)
+                          : run_by_workers(arguments, type, *options, progress);
   if (!result.ok()) return fail(result.error());
   print_result(*result, arguments.format);
   if (std::fflush(stdout) != 0) {
@@ -238,6 +258,17 @@ void add_workload(CLI::App& load, const WorkloadType& type,
     add_load_option(command, option, option.is_of_schedule ? kScheduleGroup : kMessagesGroup, a);
   for (const LoadOption& option : common_load_options())
     add_load_option(command, option, kTimeGroup, a);
+  if (type.can_be_shared) {
+    const OptionGroup workers(command, "Workers");
+    workers.option("--workers", a.workers, "ADDRESS",
+                   "Workers that wait at this team's store send the load: "
+                   "postgresql://USER@HOST/DATABASE#PROJECT");
+    workers.list("--where", a.where, "KEY=VALUE", "Only workers with this label; may be repeated");
+    workers.number("--at-least", a.at_least, "COUNT", 1, kMaxWorkers,
+                   "Begin when so many workers are ready (default 1)");
+    workers.choice("--by", a.by, "worker", {"worker"},
+                   "worker: a line per second of each worker, too");
+  }
   OptionGroup(command, kStorageGroup)
       .option("--db", a.db, "FILE", "Also store the result as a run in this database");
   add_label_option(command, a.labels);

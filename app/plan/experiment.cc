@@ -25,7 +25,8 @@ namespace {
 
 /// How late each change of part may be noticed. The load's clock does not depend on this.
 constexpr int64_t kPollNs = 20 * kNanosPerMilli;
-constexpr int64_t kFamilyPollNs = kNanosPerSecond;  // looks through all processes
+constexpr int64_t kFamilyPollNs = kNanosPerSecond;          // looks through all processes
+constexpr int64_t kMostClockErrorNs = 10 * kNanosPerMilli;  // of workers' stages, without a word
 constexpr size_t kLinesKept = 10;
 constexpr size_t kLineBytes = 400;
 
@@ -193,8 +194,12 @@ void Experiment::begin(Part part, int64_t now_ns) {
     case Part::kLoad:
       first_load_stage_ = stages_.size();
       if (settings_.load) {
-        start_load(*settings_.load);
-        mark_load_stages(now_ns);
+        if (settings_.workers) {
+          start_workers();
+        } else {
+          start_load(*settings_.load);
+          mark_load_stages(now_ns);
+        }
       } else {
         begin_stage(StageKind::kLoad, "observe", now_ns);
       }
@@ -207,6 +212,12 @@ void Experiment::begin(Part part, int64_t now_ns) {
 /// Marks the stages of the schedule that have begun, while the load runs. Its result later gives
 /// the exact times.
 void Experiment::mark_load_stages(int64_t now_ns) {
+  if (settings_.workers) {
+    // Until they are ready the part before goes on.
+    const int64_t begin_ns = workers_begin_ns_.load();
+    if (begin_ns == 0 || now_ns < begin_ns - start_ns_) return;
+    part_began_ns_ = begin_ns - start_ns_;
+  }
   const std::vector<LoadStage>& stages = settings_.load->stages;
   const WorkloadType& type = workload_type(settings_.load->workload);
   if (!type.has_clients() && load_stages_begun_ == 0) {
@@ -266,6 +277,22 @@ void Experiment::start_load(const LoadOptions& options) {
       }
     }
     load_outcome_.emplace(run_load(options, load_stop_, {}));
+    load_over_ = true;
+  });
+}
+
+void Experiment::start_workers() {
+  load_over_ = false;
+  load_stop_ = false;
+  load_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), "topspin-load");
+    SharedLoadView view;
+    view.begins = [this](int64_t monotonic_ns, int64_t error_ns) {
+      clock_error_ns_ = error_ns;
+      workers_begin_ns_ = monotonic_ns;
+    };
+    load_outcome_.emplace(run_shared_load(settings_.workers->options, settings_.workers->job,
+                                          *settings_.load, load_stop_, view));
     load_over_ = true;
   });
 }
@@ -374,6 +401,11 @@ Status Experiment::finish(RunEnd& end) {
     end.invalid_reasons.insert(end.invalid_reasons.begin(), *failure_);
   }
   if (!result_ || writer_ == nullptr) return stored_;
+  if (const int64_t error_ns = clock_error_ns_.load(); error_ns > kMostClockErrorNs) {
+    end.doubts.push_back(fmt::format(
+        "the workers' stages are placed by a clock that may be wrong by {}: the store is far away",
+        format_duration(error_ns)));
+  }
   for (const std::string& reason : result_->invalid_reasons)
     end.invalid_reasons.push_back(std::string(kLoadReason) + reason);
   if (auto put = writer_->put_load(*result_); !put.ok() && stored_.ok()) stored_ = put;

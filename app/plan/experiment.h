@@ -30,7 +30,8 @@ struct ExperimentSettings {
   std::optional<LoadOptions> load;
   std::optional<LoadOptions> warm_up;
   std::vector<int> load_cpus;
-  int64_t duration_ns = 0;  // for a run without a load
+  std::optional<PlanWorkers> workers;  // that send the load, but not the warm-up
+  int64_t duration_ns = 0;             // for a run without a load
   int64_t before_ns = 0;
   int64_t after_ns = 0;
   std::string output;  // absolute path of a file; empty: none
@@ -89,6 +90,7 @@ class Experiment final : public Conductor {
   void mark_load_stages(int64_t now_ns);
   void place_load_stages(const LoadResult& result);
   void start_load(const LoadOptions& options);
+  void start_workers();
   std::optional<Result<LoadResult>> take_load();
   void load_ended(int64_t now_ns);
   void fail(std::string reason);
@@ -117,6 +119,8 @@ class Experiment final : public Conductor {
   std::thread load_;
   std::atomic<bool> load_stop_{false};
   std::atomic<bool> load_over_{false};
+  std::atomic<int64_t> workers_begin_ns_{0};        // monotonic, once it is known
+  std::atomic<int64_t> clock_error_ns_{0};          // of that
   std::optional<Result<LoadResult>> load_outcome_;  // owned by the load's thread until load_over_
 };
 

@@ -12,6 +12,7 @@
 #include "core/base/clock.h"
 #include "core/base/text.h"
 #include "core/base/toml_document.h"
+#include "load/share/job_epochs.h"
 #include "load/workloads/workload_type.h"
 #include "probes/probes.h"
 #include "store/team_address.h"
@@ -20,6 +21,7 @@ namespace topspin {
 namespace {
 
 constexpr uint64_t kMaxRepeats = 1'000;
+constexpr int64_t kWorkersReadyWithinNs = 60 * kNanosPerSecond;
 
 void read_port(PlanSection& section, PlanReadiness& ready) {
   const auto value = section.text("port");
@@ -103,6 +105,40 @@ void read_stages(PlanSection& section, LoadDraft& draft) {
   }
 }
 
+void read_workers(PlanSection& section, const WorkloadType& type, const LoadDraft& draft,
+                  Plan& plan) {
+  const auto address = section.text("workers");
+  std::map<std::string, std::string> where;
+  section.text_map("where", where);
+  const auto at_least = section.whole("at_least", 1, kMaxWorkers);
+  if (!address) {
+    for (const char* key : {"where", "at_least"}) {
+      if (section.has(key)) section.fail(key, "is for a load with `workers`");
+    }
+    return;
+  }
+  if (const auto parsed = parse_team_address(*address); !parsed.ok())
+    return section.fail("workers", parsed.error().message);
+  if (address_without_secrets(*address) != *address)
+    return section.fail("workers",
+                        "has a password, which the runs would keep; give it in "
+                        "PGPASSWORD or ~/.pgpass");
+  if (!type.can_be_shared) {
+    return section.fail(
+        "workers",
+        fmt::format("{} cannot be sent by workers: its clients do not move", type.name()));
+  }
+  if (section.has("cpus")) section.fail("cpus", "is for a load that this host sends");
+  PlanWorkers& workers = plan.workers.emplace();
+  workers.options.address = *address;
+  workers.options.where = where;
+  workers.options.at_least = at_least.value_or(1);
+  workers.options.ready_within_ns = kWorkersReadyWithinNs;
+  workers.job = {std::string(type.name()), draft.options.target, draft.texts};
+  for (const char* name : {"clients", "arrive", "hold", "leave"}) workers.job.options.erase(name);
+  workers.job.options["stages"] = stages_text(draft.options.stages);
+}
+
 void read_load(PlanSection section, Plan& plan) {
   std::vector<std::string_view> names;
   for (const WorkloadType& type : workload_types()) names.push_back(type.name());
@@ -127,6 +163,7 @@ void read_load(PlanSection section, Plan& plan) {
     const Status fits = target.ok() ? check_target(*target, options) : Status(target.error());
     if (!fits.ok()) section.fail("target", fits.error().message);
   }
+  read_workers(section, type, draft, plan);
   section.done();
   if (const Status whole = check_load(options); !whole.ok())
     section.reader().fail(section.source(), "load", whole.error().message);

@@ -12,9 +12,11 @@
 #include <string_view>
 #include <vector>
 
+#include "app/workers/coordinator.h"
 #include "ci/slo/slo.h"
 #include "core/base/result.h"
 #include "load/load.h"
+#include "load/share/job_text.h"
 
 namespace topspin {
 
@@ -48,6 +50,12 @@ enum class PlanOrder : uint8_t {
   kBlocks,       // A A A, B B B: for observing, not for judging
 };
 
+/// Who sends the load, in place of this host (docs/workers.md).
+struct PlanWorkers {
+  SharedLoadOptions options;
+  JobDescription job;
+};
+
 struct Plan {
   std::string name;
   std::vector<PlanSubject> subjects;  // in the order of the file
@@ -64,6 +72,7 @@ struct Plan {
 
   std::optional<LoadOptions> load;
   std::vector<int> load_cpus;
+  std::optional<PlanWorkers> workers;  // that send the load
   int64_t warm_up_ns = 0;
   std::optional<uint32_t> warm_up_clients;
 

@@ -67,6 +67,10 @@ period = "500ms"                    # example; each client sends once in this ti
 timeout = "1s"
 warm_up = "0s"                      # length of a first load that is not judged
 # warm_up_clients = 10              # default: a tenth of the load's clients
+# workers = "postgresql://ci@db.example/topspin" # workers that wait at this team's store send the
+#                                     load, but not the warm-up
+# where = { zone = "a" }              # only workers with these labels
+# at_least = 2                        # so many must be ready within a minute; default: 1
 # cpus = "1"                        # default: all
 {WORKLOADS}
 

@@ -147,6 +147,7 @@ class PlanSection {
     }
     if (!value) return;
     if (const Status set = option.set(draft, *value); !set.ok()) fail(key, set.error().message);
+    draft.texts[option.name] = std::move(*value);
   }
 
   /// Visits each text of a list, with its position in the file.

@@ -175,6 +175,7 @@ ExperimentSettings PlanSession::settings_of(const PreparedSubject& prepared) con
   settings.directory = prepared.directory;
   settings.load = plan_.load;
   settings.load_cpus = plan_.load_cpus;
+  settings.workers = plan_.workers;
   settings.duration_ns = plan_.duration_ns.value_or(0);
   if (plan_.load && plan_.warm_up_ns > 0) {
     LoadOptions warm_up = *plan_.load;

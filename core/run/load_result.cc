@@ -18,6 +18,16 @@ constexpr std::array<std::string_view, 5> kWorkloadNames = {
 
 }  // namespace
 
+std::string_view worker_end_name(WorkerEnd end) {
+  switch (end) {
+    case WorkerEnd::kDone: return "done";
+    case WorkerEnd::kLeft: return "left";
+    case WorkerEnd::kDied: return "died";
+    case WorkerEnd::kFailed: return "failed";
+  }
+  return "";
+}
+
 std::string_view workload_name(WorkloadKind kind) {
   const auto index = static_cast<size_t>(kind);
   CHECK(index < kWorkloadNames.size());

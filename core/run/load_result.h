@@ -178,6 +178,42 @@ std::string http_statuses_text(const HttpAccounts& http);
 /// "20 replies were not HTTP, the first began "+OK""; empty if all were HTTP.
 std::string http_malformed_text(const HttpAccounts& http);
 
+/// How a worker's part of a load ended.
+enum class WorkerEnd : uint8_t {
+  kDone,    // it was there until the load ended
+  kLeft,    // it handed over and left
+  kDied,    // it was not heard of any more
+  kFailed,  // it could not do its part
+};
+
+/// "done", "left", "died", "failed".
+std::string_view worker_end_name(WorkerEnd end);
+
+/// One worker of a load that several share.
+struct WorkerPart {
+  std::string id;
+  std::string host;    // texts may be hostile
+  std::string labels;  // "zone=a role=b"
+  std::string addresses;
+  WorkerEnd end = WorkerEnd::kDone;
+  LoadAccounts accounts;
+  Histogram latency_intended;
+  Histogram own_lateness;
+  uint64_t planned = 0;  // what its shares asked for
+  // Of never_scheduled: that nobody sent, because it had died, and of these how many it may have
+  // sent without saying so before it died; and that it did not send for lack of word from the
+  // store.
+  uint64_t orphaned = 0;
+  uint64_t perhaps_sent = 0;
+  uint64_t store_away = 0;
+  std::optional<int64_t> cpu_ns;  // of the thread that ran its load; absent: it did not say
+  std::optional<int64_t> wall_ns;
+  int64_t cores = 0;
+  int64_t clock_offset_ns = 0;  // its clock minus the store's, which was corrected
+  int64_t clock_error_ns = 0;   // by how much the correction may be wrong
+  std::vector<std::string> invalid_reasons;
+};
+
 struct LoadResult {
   WorkloadKind workload = WorkloadKind::kUdpPingpong;
   std::string target;  // as given; a name is followed by the address that was used
@@ -203,6 +239,10 @@ struct LoadResult {
   KernelCounters kernel;
   GeneratorCost own;
   bool gso = false;
+
+  std::vector<WorkerPart> workers;  // empty: one generator, this one
+  // Of never_scheduled, by reason: "a worker died", ...; what is left over is a slow generator's.
+  std::map<std::string, uint64_t> never_scheduled_reasons;
 
   std::vector<std::string> invalid_reasons;  // empty: valid
   bool valid() const { return invalid_reasons.empty(); }

@@ -18,6 +18,7 @@ namespace topspin {
 namespace {
 
 constexpr int64_t kStopPollNs = 100 * kNanosPerMilli;
+constexpr int64_t kHorizonPollNs = 5 * kNanosPerMilli;  // while events wait for it
 // Replies are read after at most this many sends, so that they do not wait for a burst to end.
 constexpr int kEventsPerRound = 64;
 constexpr size_t kReadyPerRound = 256;
@@ -27,6 +28,7 @@ constexpr size_t kReadyPerRound = 256;
 Engine::Engine(const LoadOptions& options, Schedule schedule, Target target, const Rhythm& rhythm,
                const LedgerSettings& ledger_settings)
     : options_(options),
+      feed_(options.feed),
       schedule_(std::move(schedule)),
       target_(std::move(target)),
       rhythm_(rhythm),
@@ -43,6 +45,16 @@ int Engine::watch(int fd, uint32_t events, uint64_t token) {
 
 int64_t Engine::leave_ns(uint32_t stay) const {
   return std::min(schedule_.stays[stay].leave_ns, until_ns_.value_or(schedule_.end_ns));
+}
+
+uint32_t Engine::clients_most() const {
+  return feed_ == nullptr ? schedule_.clients_max
+                          : std::min(feed_->clients_expected(), schedule_.clients_max);
+}
+
+uint64_t Engine::due_most() const {
+  if (feed_ == nullptr) return count_planned(schedule_, rhythm_, schedule_.end_ns);
+  return clients_most() * static_cast<uint64_t>(schedule_.end_ns / rhythm_.period_ns + 1);
 }
 
 void Engine::count_descriptors(int64_t change) {
@@ -69,6 +81,7 @@ void Engine::handle(const TimetableEvent& event, Workload& workload, int64_t now
       // would not be the scheduled traffic.
       if (now_ns - event.time_ns > rhythm_.period_ns && !options_.closed_loop) {
         ledger_.never_sent(event.time_ns, false);
+        if (event.time_ns >= held_ns_ && event.time_ns < released_ns_) ++store_away_;
       } else {
         workload.due(event.stay, event.time_ns);
       }
@@ -82,7 +95,7 @@ void Engine::wait(Workload& workload, bool more_is_due) {
     const int64_t now = now_ns();
     int64_t wake_ns = std::min(now + kStopPollNs, next_progress_ns_);
     if (const auto next = timetable_.next_ns()) {
-      wake_ns = std::min(wake_ns, *next);
+      wake_ns = std::min(wake_ns, std::max(*next, *next < horizon_ns_ ? 0 : now + kHorizonPollNs));
     }
     if (const auto expiry = ledger_.next_expiry_ns()) wake_ns = std::min(wake_ns, *expiry);
     if (wake_ns > now) {
@@ -111,10 +124,16 @@ void Engine::wait(Workload& workload, bool more_is_due) {
   }
 }
 
-void Engine::report_progress(const LoadProgressSink& progress, int64_t now_ns) {
+void Engine::report_progress(Workload& workload, const LoadProgressSink& progress, int64_t now_ns) {
   if (now_ns < next_progress_ns_) return;
   next_progress_ns_ += options_.progress_ns;
   if (next_progress_ns_ <= now_ns) next_progress_ns_ = now_ns + options_.progress_ns;
+  if (feed_ != nullptr) {
+    // At whole seconds of the load, as all workers.
+    next_progress_ns_ = (now_ns / options_.progress_ns + 1) * options_.progress_ns;
+    report_share(workload, now_ns, {});
+    return;
+  }
   LoadProgress line;
   line.elapsed_ns = now_ns;
   for (const LoadPart& part : ledger_.parts()) {
@@ -124,6 +143,71 @@ void Engine::report_progress(const LoadProgressSink& progress, int64_t now_ns) {
   line.accounts = ledger_.total_accounts();
   std::tie(line.latency_intended, line.own_lateness) = ledger_.take_recent();
   if (progress) progress(line);
+}
+
+void Engine::take_changes(Workload& workload) {
+  if (feed_ == nullptr) return;
+  // The horizon first: what changes before it can then be taken.
+  const int64_t horizon_ns = feed_->horizon_ns();
+  while (auto change = feed_->take_change()) {
+    for (const StayCut& cut : change->cuts) {
+      schedule_.stays[cut.stay].leave_ns = cut.leave_ns;
+      timetable_.stay_cut(cut.stay);
+    }
+    if (change->stays.empty()) continue;
+    const size_t first = schedule_.stays.size();
+    schedule_.stays.insert(schedule_.stays.end(), change->stays.begin(), change->stays.end());
+    ledger_.add_clients(change->stays.size());
+    workload.stays_added();
+    timetable_.stays_added(first);
+  }
+  const int64_t now = now_ns();
+  const auto next = timetable_.next_ns();
+  const bool waits = next && *next <= now && *next >= horizon_ns_;
+  if (waits && !is_held_) held_ns_ = horizon_ns_;
+  if (is_held_ || waits) released_ns_ = now;
+  is_held_ = waits && horizon_ns <= *next;
+  horizon_ns_ = horizon_ns;
+}
+
+void Engine::fill_costs(LoadResult& result) const {
+  result.own.wall_ns = now_ns() - std::max<int64_t>(0, began_ns_);
+  result.own.cpu_ns = thread_cpu_now_ns() - cpu_before_ns_;
+  if (const auto host = read_host_cpu_time(); host && host_before_) {
+    result.own.host_busy_ns = host->busy_ns - host_before_->busy_ns;
+    result.own.host_steal_ns = host->steal_ns - host_before_->steal_ns;
+  }
+  result.own.cpus = std::max<int64_t>(1, sysconf(_SC_NPROCESSORS_ONLN));
+  result.own.rss_bytes = own_rss_bytes();
+  result.own.descriptors_max = descriptors_max_;
+  result.own.sockets_opened = sockets_opened_;
+  for (const auto& [number, count] : errors_) {
+    const char* name = strerrorname_np(number);
+    result.errors[name != nullptr ? name : fmt::format("errno {}", number)] += count;
+  }
+}
+
+void Engine::report_share(Workload& workload, int64_t now_ns, LoadReport report) {
+  report.until_ns = std::min({now_ns, horizon_ns_, timetable_.next_ns().value_or(now_ns)});
+  report.clients = clients_;
+  report.stages = ledger_.take_parts();
+  LoadResult now;
+  fill_costs(now);
+  workload.report(now);
+  report.tcp = now.tcp;
+  report.http = std::move(now.http);
+  report.connect_latency = std::move(now.connect_latency);
+  report.bytes_received = now.bytes_received;
+  report.port_unreachable = now.port_unreachable;
+  report.errors = std::move(now.errors);
+  report.own = now.own;
+  report.store_away = store_away_;
+  feed_->report(std::move(report));
+}
+
+bool Engine::is_over() const {
+  if (open_stays_ > 0 || timetable_.next_ns()) return false;
+  return feed_ == nullptr || until_ns_ || reach_ns(now_ns()) >= feed_->end_ns();
 }
 
 Result<LoadResult> Engine::run(Workload& workload, const std::atomic<bool>& stop,
@@ -136,17 +220,20 @@ Result<LoadResult> Engine::run(Workload& workload, const std::atomic<bool>& stop
   TOPSPIN_TRY(workload.prepare(*this));
 
   const KernelCounters counters_before = read_kernel_counters();
-  const auto host_before = read_host_cpu_time();
-  const int64_t cpu_before = thread_cpu_now_ns();
+  host_before_ = read_host_cpu_time();
+  cpu_before_ns_ = thread_cpu_now_ns();
   const ClockAnchor anchor = take_clock_anchor();
-  start_ns_ = anchor.monotonic_ns;
-  next_progress_ns_ = options_.progress_ns;
+  start_ns_ = feed_ == nullptr ? anchor.monotonic_ns : feed_->start_monotonic_ns();
+  began_ns_ = anchor.monotonic_ns - start_ns_;
+  const int64_t begun_seconds = std::max<int64_t>(0, began_ns_) / options_.progress_ns;
+  next_progress_ns_ = (begun_seconds + 1) * options_.progress_ns;
 
   std::optional<int64_t> stopped_ns;
   while (true) {
+    take_changes(workload);
     int64_t now = now_ns();
     if (!stopped_ns && stop.load(std::memory_order_relaxed)) {
-      while (const auto event = timetable_.pop(now)) {
+      while (const auto event = timetable_.pop(reach_ns(now))) {
         handle(*event, workload, now);
       }
       workload.flush();
@@ -156,7 +243,7 @@ Result<LoadResult> Engine::run(Workload& workload, const std::atomic<bool>& stop
     }
     bool more_is_due = true;
     for (int i = 0; i < kEventsPerRound; ++i) {
-      const auto event = timetable_.pop(now);
+      const auto event = timetable_.pop(reach_ns(now));
       if (!event) {
         more_is_due = false;
         break;
@@ -166,34 +253,21 @@ Result<LoadResult> Engine::run(Workload& workload, const std::atomic<bool>& stop
     workload.flush();
     now = now_ns();
     ledger_.expire(now, [&](uint32_t stay, uint64_t number) { workload.overdue(stay, number); });
-    report_progress(progress, now);
-    if (open_stays_ == 0 && !timetable_.next_ns()) break;
+    report_progress(workload, progress, now);
+    if (is_over()) break;
     wait(workload, more_is_due);
   }
 
   LoadResult result;
   result.workload = options_.workload;
   result.target = target_.described();
-  result.started_wall_ns = anchor.wall_ns;
-  result.started_monotonic_ns = anchor.monotonic_ns;
+  result.started_wall_ns = anchor.to_wall(start_ns_);
+  result.started_monotonic_ns = start_ns_;
   result.stopped_early = stopped_ns.has_value();
   result.closed_loop = options_.closed_loop;
   result.clients_max = clients_max_;
   result.clients_joined = clients_joined_;
-  result.own.wall_ns = now_ns();
-  result.own.cpu_ns = thread_cpu_now_ns() - cpu_before;
-  if (const auto host = read_host_cpu_time(); host && host_before) {
-    result.own.host_busy_ns = host->busy_ns - host_before->busy_ns;
-    result.own.host_steal_ns = host->steal_ns - host_before->steal_ns;
-  }
-  result.own.cpus = std::max<int64_t>(1, sysconf(_SC_NPROCESSORS_ONLN));
-  result.own.rss_bytes = own_rss_bytes();
-  result.own.descriptors_max = descriptors_max_;
-  result.own.sockets_opened = sockets_opened_;
-  for (const auto& [number, count] : errors_) {
-    const char* name = strerrorname_np(number);
-    result.errors[name != nullptr ? name : fmt::format("errno {}", number)] += count;
-  }
+  fill_costs(result);
   if (target_.is_loopback) {
     result.kernel = counters_between(counters_before, read_kernel_counters());
   }
@@ -207,7 +281,7 @@ Result<LoadResult> Engine::run(Workload& workload, const std::atomic<bool>& stop
         std::count_if(schedule_.stays.begin(), schedule_.stays.end(),
                       [&](const ClientStay& client) { return client.join_ns < until_ns; }));
   }
-  result.stages = ledger_.parts();
+  result.stages = ledger_.whole_parts();
   if (stopped_ns) {
     std::erase_if(result.stages, [&](const LoadPart& part) { return part.begin_ns > *stopped_ns; });
     result.stages.back().end_ns = std::min(result.stages.back().end_ns, *stopped_ns);
@@ -221,6 +295,13 @@ Result<LoadResult> Engine::run(Workload& workload, const std::atomic<bool>& stop
     result.invalid_reasons.push_back(fmt::format("none of the addresses of {} can be reached: {}",
                                                  target_.parts.host, target_.why_unreachable));
   }
+  if (feed_ != nullptr) {
+    LoadReport last;
+    last.is_last = true;
+    last.planned = result.planned;
+    last.invalid_reasons = result.invalid_reasons;
+    report_share(workload, now_ns(), std::move(last));
+  }
   return result;
 }
 
@@ -228,6 +309,7 @@ Result<LoadResult> run_clients(Workload& workload, const LoadOptions& options, c
                                const EngineSettings& settings, const std::atomic<bool>& stop,
                                const LoadProgressSink& progress) {
   TOPSPIN_ASSIGN(Schedule schedule, make_schedule(options.stages));
+  if (options.feed != nullptr) schedule.stays = {};  // they come from there
   LedgerSettings ledger;
   ledger.timeout_ns = options.timeout_ns;
   ledger.late_after_ns = options.late_after_ns;

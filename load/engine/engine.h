@@ -7,17 +7,21 @@
 // message overdue.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <limits>
 #include <optional>
 
 #include <sys/epoll.h>
 
 #include "core/base/result.h"
 #include "core/base/unique_fd.h"
+#include "core/tick/host_usage.h"
 #include "load/engine/ledger.h"
 #include "load/engine/preflight.h"
 #include "load/engine/schedule.h"
+#include "load/engine/schedule_feed.h"
 #include "load/engine/timetable.h"
 #include "load/load.h"
 #include "load/wire/target.h"
@@ -44,8 +48,11 @@ class Workload {
   virtual void ready(uint64_t token, uint32_t events) = 0;
   /// Called when the message's timeout has passed.
   virtual void overdue(uint32_t stay, uint64_t number) = 0;
-  /// Called once, at the end: adds what only the workload knows.
+  /// Adds what only the workload knows, as it is now. Called at the end, and for each report to a
+  /// ScheduleFeed.
   virtual void report(LoadResult& result) = 0;
+  /// Engine::schedule() has more stays than before.
+  virtual void stays_added() {}
 };
 
 class Engine {
@@ -61,6 +68,10 @@ class Engine {
   const Schedule& schedule() const { return schedule_; }
   const Target& target() const { return target_; }
   const HostLimits& limits() const { return limits_; }
+  /// The most clients at once; of a share of a load about that.
+  uint32_t clients_most() const;
+  /// How many moments are due in the whole load; of a share at most that.
+  uint64_t due_most() const;
   const ClientStay& stay(uint32_t index) const { return schedule_.stays[index]; }
   const Rhythm& rhythm() const { return rhythm_; }
   Ledger& ledger() { return ledger_; }
@@ -83,9 +94,16 @@ class Engine {
 
   void handle(const TimetableEvent& event, Workload& workload, int64_t now_ns);
   void wait(Workload& workload, bool more_is_due);
-  void report_progress(const LoadProgressSink& progress, int64_t now_ns);
+  void report_progress(Workload& workload, const LoadProgressSink& progress, int64_t now_ns);
+  void take_changes(Workload& workload);
+  void report_share(Workload& workload, int64_t now_ns, LoadReport report);
+  void fill_costs(LoadResult& result) const;
+  bool is_over() const;
+  /// The last moment whose events may be done now.
+  int64_t reach_ns(int64_t now_ns) const { return std::min(now_ns, horizon_ns_ - 1); }
 
   LoadOptions options_;
+  ScheduleFeed* feed_;  // or null
   Schedule schedule_;
   Target target_;
   Rhythm rhythm_;
@@ -95,7 +113,16 @@ class Engine {
   UniqueFd epoll_;
   UniqueFd timer_;
   int64_t armed_ns_ = -1;
-  int64_t start_ns_ = 0;  // monotonic
+  int64_t start_ns_ = 0;                                      // monotonic
+  int64_t horizon_ns_ = std::numeric_limits<int64_t>::max();  // of the feed, as last read
+  // What was due from held_ns_ to released_ns_ had to wait for a new horizon.
+  int64_t held_ns_ = 0;
+  int64_t released_ns_ = 0;
+  bool is_held_ = false;
+  uint64_t store_away_ = 0;
+  int64_t began_ns_ = 0;  // since the load began: 0 but for a feed
+  int64_t cpu_before_ns_ = 0;
+  std::optional<HostCpuTime> host_before_;
   int64_t next_progress_ns_ = 0;
   std::optional<int64_t> until_ns_;  // set when stopped early; nothing is due from then on
   uint64_t open_stays_ = 0;          // joined and not closed

@@ -284,7 +284,30 @@ void Ledger::forget(int64_t now_ns) {
 LoadAccounts Ledger::total_accounts() const {
   LoadAccounts total;
   for (const LoadPart& part : parts_) total.merge(part.accounts);
+  for (const LoadPart& part : taken_) total.merge(part.accounts);
   return total;
+}
+
+std::vector<LoadPart> Ledger::whole_parts() const {
+  std::vector<LoadPart> whole = parts_;
+  for (size_t i = 0; i < taken_.size(); ++i) whole[i].merge(taken_[i]);
+  return whole;
+}
+
+std::vector<std::pair<uint32_t, LoadPart>> Ledger::take_parts() {
+  taken_.resize(parts_.size());
+  std::vector<std::pair<uint32_t, LoadPart>> taken;
+  for (size_t i = 0; i < parts_.size(); ++i) {
+    LoadPart& part = parts_[i];
+    if (part.accounts == LoadAccounts{}) continue;
+    taken_[i].merge(part);
+    taken.emplace_back(static_cast<uint32_t>(i), part);
+    part.accounts = {};
+    part.latency_intended.clear();
+    part.latency_actual.clear();
+    part.own_lateness.clear();
+  }
+  return taken;
 }
 
 std::pair<Histogram, Histogram> Ledger::take_recent() {

@@ -94,8 +94,15 @@ class Ledger {
     forget(now_ns);
   }
 
-  /// The current accounts of each stage.
+  /// Clients were added behind the others.
+  void add_clients(size_t count) { clients_.resize(clients_.size() + count); }
+
+  /// The accounts of each stage, without what take_parts() took.
   const std::vector<LoadPart>& parts() const { return parts_; }
+  /// Since the load began.
+  std::vector<LoadPart> whole_parts() const;
+  /// What was counted since the last call, of stages in which something was; by their positions.
+  std::vector<std::pair<uint32_t, LoadPart>> take_parts();
   LoadAccounts total_accounts() const;
 
   /// The histograms since the last call: latency of replies (intended) and own lateness.
@@ -135,6 +142,7 @@ class Ledger {
 
   LedgerSettings settings_;
   std::vector<LoadPart> parts_;
+  std::vector<LoadPart> taken_;  // empty, or what take_parts() took of each stage
   std::vector<Client> clients_;
   std::deque<Message> messages_;  // number = base_ + index
   uint64_t base_ = 0;

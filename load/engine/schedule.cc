@@ -216,6 +216,14 @@ Result<std::vector<LoadStage>> parse_stages(std::string_view text) {
   return stages;
 }
 
+std::string stages_text(const std::vector<LoadStage>& stages) {
+  std::string text;
+  for (const LoadStage& stage : stages)
+    text += fmt::format("{}{}={}:{} over {}ns", text.empty() ? "" : ", ", stage.name, stage.from,
+                        stage.to, stage.duration_ns);
+  return text;
+}
+
 Result<double> parse_rate(std::string_view text) {
   const std::string_view whole = text;
   double seconds = 1;

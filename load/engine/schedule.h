@@ -45,6 +45,9 @@ struct LoadStage {
 /// The first may begin at any number of clients, which are then present at once.
 Result<std::vector<LoadStage>> parse_stages(std::string_view text);
 
+/// The text of stages, which parse_stages() reads back as they are.
+std::string stages_text(const std::vector<LoadStage>& stages);
+
 /// "10/s", "600/m", "5000/h"; a bare number is per second. Events per second, > 0.
 Result<double> parse_rate(std::string_view text);
 

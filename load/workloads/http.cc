@@ -38,12 +38,12 @@ class Http : public Workload {
                     options.http_keep_alive ? "" : "Connection: close\r\n");
     const Schedule& schedule = engine.schedule();
     LoadNeeds needs;
-    needs.descriptors = schedule.clients_max + kSpareDescriptors;
+    needs.descriptors = engine.clients_most() + kSpareDescriptors;
     TOPSPIN_TRY(check_needs(needs, engine.limits(), false));
     sources_.prepare(engine.target(),
                      options.http_keep_alive
-                         ? schedule.stays.size()
-                         : count_planned(schedule, engine.rhythm(), schedule.end_ns),
+                         ? std::max<size_t>(schedule.stays.size(), engine.clients_most())
+                         : engine.due_most(),
                      usable_ports(engine.limits()));
     clients_.resize(schedule.stays.size());
     return {};
@@ -106,6 +106,8 @@ class Http : public Workload {
     result.connect_latency = connect_latency_;
     result.bytes_received = bytes_received_;
   }
+
+  void stays_added() override { clients_.resize(engine_->schedule().stays.size()); }
 
  private:
   struct Client {
@@ -345,6 +347,7 @@ WorkloadType http_workload() {
                            &LoadOptions::http_keep_alive,
                            {{"keep-alive", true}, {"close", false}})});
   type.check_target = check_path;
+  type.can_be_shared = true;
   type.keeps_flows = [](const LoadOptions& options) { return options.http_keep_alive; };
   type.run = [](const LoadOptions& options, const Target& target, const std::atomic<bool>& stop,
                 const LoadProgressSink& progress) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,6 +19,7 @@ namespace topspin {
 /// LoadOptions while they are being read.
 struct LoadDraft {
   LoadOptions options;
+  std::map<std::string, std::string> texts;  // of the options that were set, by name
   // The schedule, from which finish_stages() makes options.stages.
   std::optional<std::string> stages;
   std::optional<uint32_t> clients;

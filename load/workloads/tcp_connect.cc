@@ -24,10 +24,9 @@ class TcpConnect : public Workload {
     engine_ = &engine;
     const Schedule& schedule = engine.schedule();
     LoadNeeds needs;
-    needs.descriptors = schedule.clients_max + kSpareDescriptors;
+    needs.descriptors = engine.clients_most() + kSpareDescriptors;
     TOPSPIN_TRY(check_needs(needs, engine.limits(), false));
-    sources_.prepare(engine.target(), count_planned(schedule, engine.rhythm(), schedule.end_ns),
-                     usable_ports(engine.limits()));
+    sources_.prepare(engine.target(), engine.due_most(), usable_ports(engine.limits()));
     clients_.resize(schedule.stays.size());
     return {};
   }
@@ -99,6 +98,8 @@ class TcpConnect : public Workload {
     result.connect_latency = connect_latency_;
     result.bytes_received = bytes_received_;
   }
+
+  void stays_added() override { clients_.resize(engine_->schedule().stays.size()); }
 
  private:
   struct Connection {
@@ -232,6 +233,7 @@ WorkloadType tcp_connect_workload() {
                                        &LoadOptions::request),
                            number_option("expect-bytes", "An answer shorter than this is truncated",
                                          0, uint64_t{1} << 40, &LoadOptions::expect_bytes)});
+  type.can_be_shared = true;
   type.run = [](const LoadOptions& options, const Target& target, const std::atomic<bool>& stop,
                 const LoadProgressSink& progress) {
     TcpConnect workload;

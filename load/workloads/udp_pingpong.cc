@@ -28,7 +28,7 @@ constexpr size_t kBatch = 64;
 constexpr uint32_t kNoStay = std::numeric_limits<uint32_t>::max();
 constexpr int kSharedReceiveBytes = 16 << 20;  // requested; the kernel may give less
 constexpr int64_t kBytesPerOwnSocket = 3'000;  // socket, dentry, inode, epoll item (measured)
-constexpr int64_t kBytesPerStay = 184;
+constexpr int64_t kBytesPerStay = 212;
 
 /// Datagrams that the kernel dropped at this socket's full receive buffer.
 uint64_t receive_drops(int fd) {
@@ -50,9 +50,11 @@ class UdpPingpong : public Workload {
     answer_.resize(ping_.size() + 1);
 
     LoadNeeds needs;
-    needs.descriptors = schedule.clients_max + kSpareDescriptors;
-    needs.ports = schedule.clients_max;
-    needs.memory_bytes = kBytesPerStay * static_cast<int64_t>(schedule.stays.size());
+    const uint32_t clients_most = engine.clients_most();
+    needs.descriptors = clients_most + kSpareDescriptors;
+    needs.ports = clients_most;
+    needs.memory_bytes =
+        kBytesPerStay * static_cast<int64_t>(std::max<size_t>(schedule.stays.size(), clients_most));
     ports_per_address_ = std::max(1u, usable_ports(engine.limits()));
     if (target.can_spread) {
       needs.source_addresses = schedule.clients_max / ports_per_address_ + 1;
@@ -72,7 +74,7 @@ class UdpPingpong : public Workload {
       needs.descriptors = kSharedSockets + kSpareDescriptors;
       needs.ports = kSharedSockets;
     } else {
-      needs.memory_bytes += kBytesPerOwnSocket * static_cast<int64_t>(schedule.clients_max);
+      needs.memory_bytes += kBytesPerOwnSocket * static_cast<int64_t>(clients_most);
     }
     TOPSPIN_TRY(check_needs(needs, engine.limits(), target.can_spread));
     clients_.resize(schedule.stays.size());
@@ -158,12 +160,14 @@ class UdpPingpong : public Workload {
   void overdue(uint32_t stay, uint64_t) override { close_if_quiet(stay); }
 
   void report(LoadResult& result) override {
-    for (const UniqueFd& fd : sockets_) receive_drops_ += receive_drops(fd.get());
     result.own.receive_drops = receive_drops_;
+    for (const UniqueFd& fd : sockets_) result.own.receive_drops += receive_drops(fd.get());
     result.own.shared_sockets = shared_;
     result.port_unreachable = port_unreachable_;
     result.bytes_received = bytes_received_;
   }
+
+  void stays_added() override { clients_.resize(engine_->schedule().stays.size()); }
 
  private:
   enum class State : uint8_t { kNotYet, kJoined, kLeaving, kClosed };
@@ -495,6 +499,7 @@ WorkloadType udp_pingpong_workload() {
     }
     return {};
   };
+  type.can_be_shared = true;
   type.keeps_flows = [](const LoadOptions&) { return true; };
   type.run = [](const LoadOptions& options, const Target& target, const std::atomic<bool>& stop,
                 const LoadProgressSink& progress) {

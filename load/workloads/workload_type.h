@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +23,7 @@ struct WorkloadType {
   std::string_view examples;    // command lines, each indented by two spaces
   bool datagrams = false;       // UDP; else TCP
   bool takes_url = false;       // the target may be a URL
+  bool can_be_shared = false;   // by workers: its clients can move from one to another
   std::string_view only_stage;  // for kinds whose clients do not come and go; empty: it has stages
   std::vector<LoadOption> options;  // all but the target and common_load_options()
   /// Checks the options together, after each was checked alone. May be empty.
@@ -62,6 +64,10 @@ LoadOption grid_option();
 
 /// Makes the stages from the options that were read. An error is about the stages.
 Status finish_stages(LoadDraft& draft);
+/// The options of a load from their texts, by name, as on the command line. kUsage names the option
+/// that is wrong or that the workload does not have.
+Result<LoadOptions> read_load_options(const WorkloadType& type, const std::string& target,
+                                      const std::map<std::string, std::string>& texts);
 /// Checks that the options make sense together, except the target (check_target()). kUsage.
 Status check_load(const LoadOptions& options);
 

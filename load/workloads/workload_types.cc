@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <iterator>
 
+#include <fmt/format.h>
+
 #include "load/workloads/workload_type.h"
 
 namespace topspin {
@@ -75,6 +77,30 @@ LoadOption grid_option() {
       "grid",
       "Clients send at multiples of this time (default period / 1000); 0: each at its own moment",
       &LoadOptions::grid_ns, {}, true));
+}
+
+Result<LoadOptions> read_load_options(const WorkloadType& type, const std::string& target,
+                                      const std::map<std::string, std::string>& texts) {
+  LoadDraft draft;
+  draft.options.workload = type.kind;
+  draft.options.target = target;
+  size_t known = 0;
+  for (const LoadOption& option : options_of(common_load_options(), type.options)) {
+    const auto text = texts.find(option.name);
+    if (text == texts.end()) continue;
+    ++known;
+    if (const Status set = option.set(draft, text->second); !set.ok()) {
+      return make_error(ErrorCode::kUsage,
+                        fmt::format("--{} {}", option.name, set.error().message));
+    }
+  }
+  if (known != texts.size()) {
+    return make_error(
+        ErrorCode::kUsage,
+        fmt::format("{} does not have one of the options; is this topspin older?", type.name()));
+  }
+  if (type.has_clients()) TOPSPIN_TRY(finish_stages(draft));
+  return std::move(draft.options);
 }
 
 Status finish_stages(LoadDraft& draft) {

@@ -64,6 +64,31 @@ Json load_http_json(const LoadResult& result) {
   return json;
 }
 
+Json worker_json(const WorkerPart& worker, const LoadResult& result) {
+  Json json;
+  json["id"] = worker.id;
+  json["host"] = worker.host;
+  json["labels"] = worker.labels;
+  json["addresses"] = worker.addresses;
+  json["end"] = worker_end_name(worker.end);
+  json["planned"] = worker.planned;
+  json["orphaned"] = worker.orphaned;
+  json["perhaps_sent"] = worker.perhaps_sent;
+  json["store_away"] = worker.store_away;
+  LoadAccounts::for_each_field(
+      [&](std::string_view name, auto field) { json[std::string(name)] = worker.accounts.*field; });
+  json["latency_intended_ns"] =
+      or_null_if(!result.expects_replies, latency_json(worker.latency_intended.summary()));
+  json["own_lateness_ns"] = latency_json(worker.own_lateness.summary());
+  json["cpu_ns"] = json_or_null(worker.cpu_ns);
+  json["wall_ns"] = json_or_null(worker.wall_ns);
+  json["cores"] = worker.cores;
+  json["clock_offset_ns"] = worker.clock_offset_ns;
+  json["clock_error_ns"] = worker.clock_error_ns;
+  json["invalid_reasons"] = worker.invalid_reasons;
+  return json;
+}
+
 }  // namespace
 
 std::string load_result_json(const LoadResult& result) {
@@ -115,6 +140,10 @@ std::string load_result_json(const LoadResult& result) {
     stage["own_lateness_ns"] = latency_json(part.own_lateness.summary());
     json["stages"].push_back(std::move(stage));
   }
+  json["never_scheduled_reasons"] = result.never_scheduled_reasons;
+  json["workers"] = Json::array();
+  for (const WorkerPart& worker : result.workers)
+    json["workers"].push_back(worker_json(worker, result));
   return dump_json(json, 2);
 }
 

@@ -113,15 +113,22 @@ std::string_view PostgresRows::bytes(size_t row, size_t column) const {
   return {pq().PQgetvalue(result_, r, c), static_cast<size_t>(pq().PQgetlength(result_, r, c))};
 }
 
-Result<std::unique_ptr<PostgresConnection>> PostgresConnection::connect(const std::string& url) {
+Result<std::unique_ptr<PostgresConnection>> PostgresConnection::connect(const std::string& url,
+                                                                        bool notices_absence) {
   const Result<Libpq>& libpq = loaded_libpq();
   if (!libpq.ok()) return libpq.error();
   // Later words win over earlier ones, so the URL's own come last.
-  const char* words[] = {"connect_timeout", "fallback_application_name", "dbname",
-                         "client_encoding", nullptr};
-  const char* values[] = {"10", "topspin", url.c_str(), "UTF8", nullptr};
+  std::vector<const char*> words = {"connect_timeout", "fallback_application_name"};
+  std::vector<const char*> values = {notices_absence ? "3" : "10", "topspin"};
+  if (notices_absence) {
+    words.insert(words.end(), {"tcp_user_timeout", "keepalives_idle", "keepalives_interval",
+                               "keepalives_count"});
+    values.insert(values.end(), {"3000", "2", "1", "3"});
+  }
+  words.insert(words.end(), {"dbname", "client_encoding", nullptr});
+  values.insert(values.end(), {url.c_str(), "UTF8", nullptr});
   std::unique_ptr<PostgresConnection> connection(new PostgresConnection(
-      pq().PQconnectdbParams(words, values, 1), address_without_secrets(url)));
+      pq().PQconnectdbParams(words.data(), values.data(), 1), address_without_secrets(url)));
   if (connection->handle_ == nullptr || pq().PQstatus(connection->handle_) != CONNECTION_OK) {
     const std::string why = connection->handle_ == nullptr
                                 ? std::string("not enough memory")

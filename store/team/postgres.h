@@ -55,7 +55,10 @@ class PostgresConnection {
   /// `url` is a connection URI or string of libpq, whose environment (PGPASSWORD, PGSSLMODE, ...)
   /// and files (.pgpass) count too. kUnsupported without libpq; kInput if the server cannot be
   /// reached; kPermission if it refuses the user.
-  static Result<std::unique_ptr<PostgresConnection>> connect(const std::string& url);
+  /// With `notices_absence` a server whose host goes away without a word is an error within
+  /// seconds.
+  static Result<std::unique_ptr<PostgresConnection>> connect(const std::string& url,
+                                                             bool notices_absence = false);
 
   PostgresConnection(const PostgresConnection&) = delete;
   PostgresConnection& operator=(const PostgresConnection&) = delete;

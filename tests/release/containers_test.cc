@@ -258,7 +258,8 @@ check(yaml.safe_load(open(sys.argv[1])), sys.argv[2], "")
   if (python.empty())
     TOPSPIN_SKIP("Kubernetes' client library is not installed (package python3-kubernetes)");
   const std::pair<const char*, const char*> files[] = {{"daemonset.yaml", "V1DaemonSet"},
-                                                       {"debug.yaml", "V1EphemeralContainer"}};
+                                                       {"debug.yaml", "V1EphemeralContainer"},
+                                                       {"worker.yaml", "V1Deployment"}};
   for (const auto& [file, kind] : files) {
     const Outcome checked =
         test::run({python, "-c", check, source(std::string("release/kubernetes/") + file), kind});

@@ -13,6 +13,7 @@
 #include "core/base/text.h"
 #include "store/team_address.h"
 #include "store/team_store.h"
+#include "store/worker_store.h"
 
 namespace topspin {
 namespace {
@@ -83,19 +84,21 @@ int init_store(const StoreOptions& o) {
   if (o.print_sql) {
     const auto sql = team_store_sql();
     if (!sql.ok()) return fail(sql.error());
-    fmt::print("{}", *sql);
+    fmt::print("{}{}", *sql, worker_store_sql());
     return 0;
   }
   const auto refused = [&]() -> Result<std::optional<std::string>> {
     TOPSPIN_ASSIGN(const std::string address, team_address(o.at, "--at"));
     TOPSPIN_TRY(enter_sandbox({.databases = {address}}));
-    return make_team_store(address);
+    TOPSPIN_ASSIGN(auto runs, make_team_store(address));
+    TOPSPIN_ASSIGN(auto workers, make_worker_store(address));
+    return runs ? runs : workers;
   }();
   if (!refused.ok()) return fail(refused.error());
   fmt::print("the store is ready\n");
   if (*refused) {
     say(
-        fmt::format("the roles topspin_reader and topspin_writer could not be made ({}); let the "
+        fmt::format("the roles of the store could not be made ({}); let the "
                     "server's administrator run the last statements of `topspin store init "
                     "--print-sql`",
                     **refused));

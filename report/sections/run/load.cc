@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include <fmt/format.h>
+
 #include "ci/metrics/load_waits.h"
 #include "core/run/load_result.h"
 #include "report/sections/all.h"
@@ -178,11 +180,15 @@ Facts accounts(const LoadResult& load) {
   Facts facts;
   add_accounts(load, facts);
   add_answers(load, facts);
+  for (const auto& [reason, times] : load.never_scheduled_reasons)
+    facts.list.emplace_back("not sent", say("{}: {}", count(times), words(reason)));
   add_kernel(load, facts);
   const double wall_ns = static_cast<double>(std::max<int64_t>(1, load.own.wall_ns));
-  facts.list.emplace_back("generator", say("CPU {} of a core, memory {}",
-                                           share(static_cast<double>(load.own.cpu_ns) / wall_ns),
-                                           bytes(load.own.rss_bytes)));
+  facts.list.emplace_back(
+      "generator",
+      say("{}CPU {} of a core, memory {}",
+          load.workers.empty() ? std::string() : fmt::format("{} workers; ", load.workers.size()),
+          share(static_cast<double>(load.own.cpu_ns) / wall_ns), bytes(load.own.rss_bytes)));
   return facts;
 }
 
@@ -202,6 +208,27 @@ Table result_latencies(const LoadResult& load) {
 
 }  // namespace
 
+Table workers_table(const LoadResult& load) {
+  Table table;
+  table.columns =
+      columns({"Worker", "Host", "Labels", "End", "Due", "Sent", "Replied", "Lost", "-Not sent",
+               "Perhaps sent", "Late p99", "Reply p99", "CPU", "Clock error"});
+  for (const WorkerPart& worker : load.workers) {
+    const LoadAccounts& a = worker.accounts;
+    std::optional<double> cpu;
+    if (worker.cpu_ns && worker.wall_ns && *worker.wall_ns > 0)
+      cpu = static_cast<double>(*worker.cpu_ns) / static_cast<double>(*worker.wall_ns);
+    Row row{{words(worker.id, 32), words(worker.host, 64), words(worker.labels, 80),
+             words(worker_end_name(worker.end)), count(a.scheduled), count(a.sent),
+             count(a.replied), count(a.lost), count(a.never_scheduled), count(worker.perhaps_sent),
+             duration(worker.own_lateness.summary().p99),
+             duration(worker.latency_intended.summary().p99),
+             cpu ? Cell(share(*cpu)) : Cell(absent()), duration(worker.clock_error_ns)}};
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
 Document load_result(const LoadResult& load) {
   Document document;
   document.title = "Load";
@@ -212,6 +239,8 @@ Document load_result(const LoadResult& load) {
     document.sections.push_back({"latencies", "Latency", {std::move(latencies)}});
   if (load.stages.size() > 1)
     document.sections.push_back({"stages", "Stages", {parts_table(load, "")}});
+  if (!load.workers.empty())
+    document.sections.push_back({"workers", "Workers", {workers_table(load)}});
   return document;
 }
 

@@ -126,7 +126,8 @@ TEST(Plan, ErrorsNameLineAndKeyAndWhatWasMeant) {
       {small + "perod = \"1s\"\n",
        "p.toml:7: load.perod: there is no such key; did you mean "
        "\"period\"?"},
-      {small + "xyzzy = 1\n", "load.xyzzy: there is no such key; there are arrive, clients"},
+      {small + "xyzzy = 1\n",
+       "load.xyzzy: there is no such key; there are arrive, at_least, clients"},
       {small + "period = \"1 parsec\"\n", "p.toml:7: load.period: \"1 parsec\" is not a duration"},
       {small + "period = 1\n", "load.period: must be a text"},
       {small + "stages = \"0:5\"\n", "p.toml:7: load.stages: "},
@@ -135,6 +136,13 @@ TEST(Plan, ErrorsNameLineAndKeyAndWhatWasMeant) {
       {small + "wire = \"ping5\"\n", "did you mean \"ping4\"?"},
       {small + "connection = \"close\"\n", "load.connection: there is no such key"},  // of http
       {small + "cpus = \"3-1\"\n", "not a list of CPUs"},
+      {small + "workers = \"db.example\"\n", "load.workers: db.example is not the address"},
+      {small + "workers = \"postgresql://me:secret@/x\"\n", "load.workers: has a password"},
+      {small + "workers = \"postgresql://me@/x\"\ncpus = \"0\"\n", "load.cpus: is for a load that"},
+      {small + "at_least = 2\n", "load.at_least: is for a load with `workers`"},
+      {"[subject.a]\ncommand = [\"true\"]\n[load]\nworkload = \"udp-flood\"\n"
+       "target = \"127.0.0.1:1\"\nworkers = \"postgresql://me@/x\"\n",
+       "load.workers: udp-flood cannot be sent by workers"},
       {small + "[slo]\nrules = [\"losses == 0\",\n \"p99(reply_latencies) < 1ms\"]\n",
        "p.toml:9: slo.rules: in the rule"},
       {small + "[slo]\nrules = \"losses == 0\"\n", "slo.rules: must be a list"},
@@ -178,6 +186,22 @@ TEST(Plan, ErrorsNameLineAndKeyAndWhatWasMeant) {
     EXPECT_THAT(plan.error().message, HasSubstr(expected)) << text;
   }
   EXPECT_EQ(message_of(small), "accepted");
+}
+
+TEST(Plan, AWorkersLoadTravelsAsItIsHere) {
+  const Plan plan =
+      must_parse(std::string(kSmallest) +
+                 "period = \"250ms\"\nclients = 7\narrive = \"2/s\"\nhold = \"3s\"\nworkers = "
+                 "\"postgresql://me@/x#p\"\nwhere = { zone = \"a\" }\nat_least = 3\n");
+  ASSERT_TRUE(plan.workers);
+  EXPECT_EQ(plan.workers->options.address, "postgresql://me@/x#p");
+  EXPECT_EQ(plan.workers->options.at_least, 3u);
+  EXPECT_EQ(plan.workers->options.where.at("zone"), "a");
+  const auto there = job_options(plan.workers->job);
+  ASSERT_TRUE(there.ok());
+  EXPECT_EQ(there->stages, plan.load->stages);
+  EXPECT_EQ(there->period_ns, 250 * kNanosPerMilli);
+  EXPECT_EQ(there->target, plan.load->target);
 }
 
 TEST(Plan, AProbeOnRequestIsAskedForWithOn) {
