@@ -13,6 +13,8 @@ namespace topspin {
 
 /// The line that names the columns of tick_line().
 std::string tick_line_header();
+/// It is printed again after so many ticks.
+inline constexpr int kTickLinesPerHeader = 20;
 
 /// The state that is kept from the previous lines.
 struct TickLineMemory {

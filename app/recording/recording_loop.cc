@@ -14,7 +14,6 @@
 namespace topspin {
 namespace {
 
-constexpr uint64_t kTickLinesPerHeader = 20;
 /// If a tick comes this late, the recorder (or its machine) was stopped.
 constexpr int64_t kStandstillNs = 500 * kNanosPerMilli;
 constexpr int64_t kPlaceCheckNs = kNanosPerSecond;

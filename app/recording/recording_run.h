@@ -123,7 +123,7 @@ class Recording {
   int64_t next_place_check_ns_ = 0;
   bool place_told_ = false;
   bool subject_end_told_ = false;
-  uint64_t lines_ = 0;
+  int lines_ = 0;
   TickLineMemory memory_;                      // for the tick lines
   std::optional<FlowKey> watched_;             // its packets are copied for the onlooker
   std::optional<CommandUsage> command_usage_;  // of a command that ended before the last reading

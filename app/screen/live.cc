@@ -21,8 +21,6 @@
 namespace topspin {
 namespace {
 
-constexpr int kTickLinesPerHeader = 20;
-
 bool terminal_is_there() {
   const char* term = std::getenv("TERM");
   return isatty(STDIN_FILENO) != 0 && isatty(STDOUT_FILENO) != 0 && term != nullptr &&
