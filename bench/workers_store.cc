@@ -107,6 +107,7 @@ int bench(const std::string& address, size_t workers, int64_t seconds, size_t th
   int64_t seen = -1;
   while (monotonic_now_ns() < start_ns + seconds * kNanosPerSecond) {
     int64_t before = monotonic_now_ns();
+    require(store->coordinator_alive(job));
     (void)required(store->members(job));
     members.record(static_cast<uint64_t>(monotonic_now_ns() - before));
     before = monotonic_now_ns();
@@ -125,9 +126,10 @@ int bench(const std::string& address, size_t workers, int64_t seconds, size_t th
   }
   const auto line = [&](const char* what, const Histogram& histogram) {
     const HistogramSummary s = histogram.summary();
-    fmt::print("{:<22} {:>8.0f}/s  p50 {:>7.0f} us  p99 {:>8.0f} us\n", what,
+    fmt::print("{:<22} {:>8.0f}/s  p50 {:>7.0f} us  p99 {:>8.0f} us  max {:>8.0f} us\n", what,
                static_cast<double>(s.count) / took, static_cast<double>(s.p50.value_or(0)) / 1e3,
-               static_cast<double>(s.p99.value_or(*s.max)) / 1e3);
+               static_cast<double>(s.p99.value_or(0)) / 1e3,
+               static_cast<double>(s.max.value_or(0)) / 1e3);
   };
   fmt::print(
       "{} workers for {:.1f} s (asked for {}), reports of {} bytes, {} claims late by more "

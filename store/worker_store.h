@@ -47,7 +47,7 @@ enum class MemberState : uint8_t {
 };
 
 struct MemberRow {
-  WorkerCard card;
+  std::string worker;
   MemberState state = MemberState::kInvited;
   std::string why;
   int64_t heartbeat_age_ns = 0;
@@ -113,6 +113,8 @@ class WorkerStore {
   Status invite(const std::string& job, const std::map<std::string, std::string>& labels,
                 int64_t alive_ns);
   Result<std::vector<MemberRow>> members(const std::string& job);
+  /// Of all workers of the project that are registered, by id.
+  Result<std::map<std::string, WorkerCard>> cards();
   /// Stores the first epoch and the load's beginning.
   Status begin(const std::string& job, int64_t start_ns, const EpochRow& first);
   /// False: one of `losers` has claimed more time, or the number is taken. Read again.

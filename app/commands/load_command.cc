@@ -196,7 +196,10 @@ int run(const LoadArguments& arguments, const WorkloadType& type) {
   const auto result = arguments.workers.empty()
                           ? run_load(*options, stop_requested, progress)
                           : run_by_workers(arguments, type, *options, progress);
-  if (!result.ok()) return fail(result.error());
+  if (!result.ok()) {
+    const int code = fail(result.error());
+    return signal_received.load() != 0 ? 128 + signal_received.load() : code;
+  }
   print_result(*result, arguments.format);
   if (std::fflush(stdout) != 0) {
     return fail(make_error(ErrorCode::kOutput, "cannot write to standard output"));

@@ -63,6 +63,7 @@ class Coordinator {
  private:
   struct Seen {  // of a worker
     MemberRow row;
+    WorkerCard card;
     LoadReport sum;
     int64_t last_second = -1;
     uint32_t clients = 0;
@@ -179,11 +180,17 @@ class Coordinator {
 
   Status read_members() {
     TOPSPIN_ASSIGN(auto rows, store_->members(job_));
+    bool has_strangers = false;
     for (MemberRow& row : rows) {
-      MemberRow& known = workers_[row.card.id].row;
-      // One that ended has removed its card.
-      if (row.card.host.empty()) row.card = known.card.id.empty() ? row.card : known.card;
-      known = std::move(row);
+      Seen& seen = workers_[row.worker];
+      has_strangers = has_strangers || (seen.card.id.empty() && row.state != MemberState::kEnded);
+      seen.row = std::move(row);
+    }
+    if (!has_strangers) return {};
+    // One that ends removes its card, so those that are known are kept.
+    TOPSPIN_ASSIGN(const auto cards, store_->cards());
+    for (auto& [id, seen] : workers_) {
+      if (const auto card = cards.find(id); card != cards.end()) seen.card = card->second;
     }
     return {};
   }
@@ -241,7 +248,7 @@ class Coordinator {
   }
 
   std::string named(const std::string& id) {
-    const WorkerCard& card = workers_[id].row.card;
+    const WorkerCard& card = workers_[id].card;
     return card.host.empty() ? id : fmt::format("{} ({})", id, card.host);
   }
 
@@ -350,15 +357,15 @@ class Coordinator {
       JobWorker& part = parts.emplace_back();
       WorkerPart& about = part.about;
       about.id = id;
-      about.host = row.card.host;
-      for (const auto& [key, value] : row.card.labels)
+      about.host = seen.card.host;
+      for (const auto& [key, value] : seen.card.labels)
         about.labels += fmt::format("{}{}={}", about.labels.empty() ? "" : " ", key, value);
-      about.addresses = row.card.addresses;
-      about.cores = row.card.cores;
+      about.addresses = seen.card.addresses;
+      about.cores = seen.card.cores;
       about.clock_offset_ns =
-          seen.last_second < 0 ? row.card.clock_offset_ns : seen.sum.clock_offset_ns;
+          seen.last_second < 0 ? seen.card.clock_offset_ns : seen.sum.clock_offset_ns;
       about.clock_error_ns =
-          seen.last_second < 0 ? row.card.clock_error_ns : seen.sum.clock_error_ns;
+          seen.last_second < 0 ? seen.card.clock_error_ns : seen.sum.clock_error_ns;
       const JobEpoch& last = epochs_.back().is_last && epochs_.size() > 1
                                  ? epochs_[epochs_.size() - 2]
                                  : epochs_.back();

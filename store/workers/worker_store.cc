@@ -1,6 +1,8 @@
 #include "store/worker_store.h"
 
+#include <algorithm>
 #include <array>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -225,70 +227,98 @@ Status WorkerStore::create_job(const std::string& job, const std::string& descri
   return {};
 }
 
+// These read whole tables of a project and join them here: the tables change so fast that a planner
+// has no statistics of them, and would read one for each row of the other.
 Status WorkerStore::invite(const std::string& job, const std::map<std::string, std::string>& labels,
                            int64_t alive_ns) {
+  TOPSPIN_ASSIGN(const PostgresRows workers,
+                 ask(fmt::format("SELECT worker, labels FROM topspin_workers.worker WHERE"
+                                 " project = $1 AND {} - heartbeat_ns < $2::bigint",
+                                 kServerClock),
+                     {std::to_string(alive_ns)}));
   TOPSPIN_ASSIGN(
-      const PostgresRows rows,
-      ask(fmt::format(
-              "SELECT w.worker, w.labels FROM topspin_workers.worker w WHERE w.project = $1"
-              " AND {0} - w.heartbeat_ns < $3::bigint AND NOT EXISTS (SELECT 1 FROM"
-              " topspin_workers.member m JOIN topspin_workers.job j ON j.project = m.project AND"
-              " j.job = m.job WHERE m.project = w.project AND m.worker = w.worker AND (m.job = $2"
-              " OR (j.ended_ns IS NULL AND m.state IN ('invited', 'ready', 'leaving') AND"
-              " {0} - j.coordinator_ns < $3::bigint)))",
-              kServerClock),
+      const PostgresRows jobs,
+      ask(fmt::format("SELECT job FROM topspin_workers.job WHERE project = $1 AND job <> $2"
+                      " AND ended_ns IS NULL AND {} - coordinator_ns < $3::bigint",
+                      kServerClock),
           {job, std::to_string(alive_ns)}));
-  for (size_t row = 0; row < rows.size(); ++row) {
-    const auto has = labels_of(from_team_text(rows.bytes(row, 1)));
-    bool fits = true;
-    for (const auto& [key, value] : labels) {
-      const auto found = has.find(key);
-      fits = fits && found != has.end() && found->second == value;
+  std::set<std::string, std::less<>> busy;
+  const auto add_members = [&](const std::string& of, bool only_active) -> Status {
+    TOPSPIN_ASSIGN(const PostgresRows rows,
+                   ask("SELECT worker, state FROM topspin_workers.member WHERE project = $1 AND"
+                       " job = $2",
+                       {of}));
+    for (size_t row = 0; row < rows.size(); ++row) {
+      const auto state = parse_state(rows.bytes(row, 1));
+      const bool is_active = state != MemberState::kEnded && state != MemberState::kFailed;
+      if (is_active || !only_active) busy.emplace(rows.bytes(row, 0));
     }
+    return {};
+  };
+  TOPSPIN_TRY(add_members(job, false));
+  for (size_t row = 0; row < jobs.size(); ++row)
+    TOPSPIN_TRY(add_members(std::string(jobs.bytes(row, 0)), true));
+  for (size_t row = 0; row < workers.size(); ++row) {
+    if (busy.contains(workers.bytes(row, 0))) continue;
+    const auto has = labels_of(from_team_text(workers.bytes(row, 1)));
+    const bool fits = std::all_of(labels.begin(), labels.end(), [&](const auto& label) {
+      const auto found = has.find(label.first);
+      return found != has.end() && found->second == label.second;
+    });
     if (!fits) continue;
     TOPSPIN_TRY(tell(
         fmt::format("INSERT INTO topspin_workers.member (project, job, worker, state, why,"
                     " invited_ns, heartbeat_ns, claimed_until_ns) VALUES ($1, $2, $3, 'invited',"
                     " '', {0}, {0}, 0) ON CONFLICT (project, job, worker) DO NOTHING",
                     kServerClock),
-        {job, std::string(rows.bytes(row, 0))}));
+        {job, std::string(workers.bytes(row, 0))}));
   }
   return {};
 }
 
 Result<std::vector<MemberRow>> WorkerStore::members(const std::string& job) {
-  TOPSPIN_ASSIGN(
-      const PostgresRows rows,
-      ask(fmt::format("SELECT m.worker, m.state, m.why, {} - m.heartbeat_ns, m.claimed_until_ns,"
-                      " w.host, w.labels, w.addresses, w.cores, w.descriptors, w.clock_offset_ns,"
-                      " w.clock_error_ns, w.allowed, w.version FROM topspin_workers.member m LEFT"
-                      " JOIN topspin_workers.worker w ON w.project = m.project AND"
-                      " w.worker = m.worker WHERE m.project = $1 AND m.job = $2 ORDER BY m.worker",
-                      kServerClock),
-          {job}));
+  TOPSPIN_ASSIGN(const PostgresRows rows,
+                 ask(fmt::format("SELECT worker, state, why, {} - heartbeat_ns, claimed_until_ns"
+                                 " FROM topspin_workers.member WHERE project = $1 AND job = $2",
+                                 kServerClock),
+                     {job}));
   std::vector<MemberRow> members;
   for (size_t row = 0; row < rows.size(); ++row) {
     MemberRow& member = members.emplace_back();
     const auto state = parse_state(rows.bytes(row, 1));
     const auto age = rows.integer(row, 3), claimed = rows.integer(row, 4);
     if (!state || !age || !claimed || *claimed < 0) return damaged_rows(name_);
+    member.worker = rows.bytes(row, 0);
     member.state = *state;
     member.why = from_team_text(rows.bytes(row, 2));
     member.heartbeat_age_ns = *age;
     member.claimed_until_ns = *claimed;
-    WorkerCard& card = member.card;
-    card.id = rows.bytes(row, 0);
-    card.host = from_team_text(rows.bytes(row, 5));
-    card.labels = labels_of(from_team_text(rows.bytes(row, 6)));
-    card.addresses = rows.bytes(row, 7);
-    card.cores = rows.integer(row, 8).value_or(0);
-    card.descriptors = rows.integer(row, 9).value_or(0);
-    card.clock_offset_ns = rows.integer(row, 10).value_or(0);
-    card.clock_error_ns = rows.integer(row, 11).value_or(0);
-    card.allowed = rows.bytes(row, 12);
-    card.version = rows.bytes(row, 13);
   }
   return members;
+}
+
+Result<std::map<std::string, WorkerCard>> WorkerStore::cards() {
+  TOPSPIN_ASSIGN(const PostgresRows rows,
+                 ask("SELECT worker, host, labels, addresses, allowed, version, cores, descriptors,"
+                     " clock_offset_ns, clock_error_ns FROM topspin_workers.worker"
+                     " WHERE project = $1",
+                     {}));
+  std::map<std::string, WorkerCard> cards;
+  for (size_t row = 0; row < rows.size(); ++row) {
+    WorkerCard card;
+    card.id = rows.bytes(row, 0);
+    card.host = from_team_text(rows.bytes(row, 1));
+    card.labels = labels_of(from_team_text(rows.bytes(row, 2)));
+    card.addresses = rows.bytes(row, 3);
+    card.allowed = rows.bytes(row, 4);
+    card.version = rows.bytes(row, 5);
+    card.cores = rows.integer(row, 6).value_or(0);
+    card.descriptors = rows.integer(row, 7).value_or(0);
+    card.clock_offset_ns = rows.integer(row, 8).value_or(0);
+    card.clock_error_ns = rows.integer(row, 9).value_or(0);
+    cards.emplace(card.id, std::move(card));
+  }
+  return cards;
 }
 
 Status WorkerStore::begin(const std::string& job, int64_t start_ns, const EpochRow& first) {

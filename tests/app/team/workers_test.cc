@@ -177,7 +177,7 @@ void check_accounts(const Json& load) {
   std::vector<Json> parts = load["workers"].get<std::vector<Json>>();
   parts.push_back(load);
   for (const Json& part : parts) {
-    EXPECT_EQ(number(part, "scheduled"), number(part, "planned")) << part["id"];
+    EXPECT_EQ(number(part, "scheduled"), number(part, "planned")) << part.value("id", "all");
     EXPECT_EQ(number(part, "scheduled"),
               number(part, "sent") + number(part, "send_errors") + number(part, "never_scheduled"));
     EXPECT_EQ(number(part, "sent"),
@@ -432,7 +432,9 @@ TEST_F(Workers, MayBeLimitedAndRolesMayDoOnlyTheirPart) {
   load = udp_load("20:20 over 2s", {"--where", "zone=c"});
   ASSERT_TRUE(load->wait_for("0 of at least 1 workers", kLong));
   load->send(SIGINT);
-  EXPECT_THAT(load->finish(kLong).err, HasSubstr("stopped before the load began"));
+  const Outcome stopped = load->finish(kLong);
+  EXPECT_EQ(stopped.exit_code, 130);
+  EXPECT_THAT(stopped.err, HasSubstr("stopped before the load began"));
 
   ASSERT_EQ(server_
                 ->sql("CREATE USER w LOGIN; GRANT topspin_worker TO w;"
