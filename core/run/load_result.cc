@@ -82,6 +82,23 @@ void TcpAccounts::merge(const TcpAccounts& other) {
   for_each_field([&](std::string_view, auto field) { this->*field += other.*field; });
 }
 
+void GeneratorCost::add_generator(const GeneratorCost& other) {
+  wall_ns = std::max(wall_ns, other.wall_ns);
+  cpu_ns += other.cpu_ns;
+  receive_drops += other.receive_drops;
+  rss_bytes += other.rss_bytes;
+  descriptors_max += other.descriptors_max;
+  sockets_opened += other.sockets_opened;
+  shared_sockets = shared_sockets || other.shared_sockets;
+}
+
+void HttpAccounts::merge(const HttpAccounts& other) {
+  for (const auto& [status, count] : other.statuses) statuses[status] += count;
+  body_bytes += other.body_bytes;
+  if (malformed == 0) malformed_head = other.malformed_head;
+  malformed += other.malformed;
+}
+
 void LoadPart::merge(const LoadPart& other) {
   accounts.merge(other.accounts);
   latency_intended.merge(other.latency_intended);
@@ -134,22 +151,13 @@ Result<LoadResult> merge_loads(std::span<const LoadResult> loads) {
     }
     if (load.http) {
       if (!whole.http) whole.http.emplace();
-      for (const auto& [status, count] : load.http->statuses) whole.http->statuses[status] += count;
-      whole.http->body_bytes += load.http->body_bytes;
-      if (whole.http->malformed == 0) whole.http->malformed_head = load.http->malformed_head;
-      whole.http->malformed += load.http->malformed;
+      whole.http->merge(*load.http);
     }
     whole.connect_latency.merge(load.connect_latency);
     whole.bytes_received += load.bytes_received;
     whole.port_unreachable += load.port_unreachable;
     for (const auto& [name, count] : load.errors) whole.errors[name] += count;
-    whole.own.wall_ns = std::max(whole.own.wall_ns, load.own.wall_ns);
-    whole.own.cpu_ns += load.own.cpu_ns;
-    whole.own.receive_drops += load.own.receive_drops;
-    whole.own.rss_bytes += load.own.rss_bytes;
-    whole.own.descriptors_max += load.own.descriptors_max;
-    whole.own.sockets_opened += load.own.sockets_opened;
-    whole.own.shared_sockets = whole.own.shared_sockets || load.own.shared_sockets;
+    whole.own.add_generator(load.own);
     whole.invalid_reasons.insert(whole.invalid_reasons.end(), load.invalid_reasons.begin(),
                                  load.invalid_reasons.end());
   }

@@ -141,6 +141,9 @@ struct GeneratorCost {
   uint64_t descriptors_max = 0;
   bool shared_sockets = false;
   uint64_t sockets_opened = 0;
+
+  /// Adds that of a generator that ran at the same time. What is of the host stays.
+  void add_generator(const GeneratorCost& other);
 };
 
 /// Whether an answer with this status is a failure: anything that is neither 2xx nor 3xx.
@@ -158,6 +161,8 @@ struct HttpAccounts {
   /// How many had a status of this class: 2 is 200 to 299.
   uint64_t of_class(int hundreds) const;
   uint64_t errors() const;
+  /// Keeps the `malformed_head` that came first.
+  void merge(const HttpAccounts& other);
 
   /// Calls visit(name, count) for "http_2xx" to "http_5xx", and "http_other" for any other status.
   template <typename Visit>

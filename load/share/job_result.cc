@@ -192,11 +192,7 @@ LoadResult join_job(const LoadOptions& options, const Schedule& schedule,
     }
     if (report.http) {
       if (!whole.http) whole.http.emplace();
-      for (const auto& [status, count] : report.http->statuses)
-        whole.http->statuses[status] += count;
-      whole.http->body_bytes += report.http->body_bytes;
-      if (whole.http->malformed == 0) whole.http->malformed_head = report.http->malformed_head;
-      whole.http->malformed += report.http->malformed;
+      whole.http->merge(*report.http);
     }
     whole.connect_latency.merge(report.connect_latency);
     whole.bytes_received += report.bytes_received;
@@ -206,13 +202,7 @@ LoadResult join_job(const LoadOptions& options, const Schedule& schedule,
       about.cpu_ns = report.own.cpu_ns;
       about.wall_ns = report.own.wall_ns;
     }
-    whole.own.cpu_ns += report.own.cpu_ns;
-    whole.own.wall_ns = std::max(whole.own.wall_ns, report.own.wall_ns);
-    whole.own.receive_drops += report.own.receive_drops;
-    whole.own.rss_bytes += report.own.rss_bytes;
-    whole.own.descriptors_max += report.own.descriptors_max;
-    whole.own.sockets_opened += report.own.sockets_opened;
-    whole.own.shared_sockets = whole.own.shared_sockets || report.own.shared_sockets;
+    whole.own.add_generator(report.own);
     whole.workers.push_back(std::move(about));
   }
   for (size_t s = 0; s < whole.stages.size(); ++s) add_never_sent(whole.stages[s], of_nobody[s]);
