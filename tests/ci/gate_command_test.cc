@@ -582,6 +582,12 @@ TEST_F(GateRuns, AHistoryOfRunsFindsItsStep) {
   const std::string time = json["changes"][0]["time"];
   const std::string id = time.substr(time.rfind(' ') + 1);
   EXPECT_EQ(gate({"--history", "--acknowledge", id}).exit_code, 0);
+  Made incident;
+  incident.status = RunStatus::kIncident;
+  make(incident);
+  const Outcome beside = gate({"--history"});
+  EXPECT_EQ(beside.exit_code, 1) << "what a flight recorder kept is no run of the history";
+  EXPECT_THAT(beside.err, HasSubstr("1 incident is left out"));
   Made last;
   last.invalid_reasons = {"too late"};
   make(last);

@@ -75,7 +75,7 @@ TEST_F(RuleWatchTest, APercentileIsThatOfTheWindow) {
   EXPECT_FALSE(replies(60, 1'000'000)) << "39 slow ones of 99";
   for (int i = 0; i < 8; ++i) replies(0, 0);
   EXPECT_FALSE(replies(0, 0));
-  EXPECT_TRUE(replies(30, 9'000'000)) << "the fast ones are one tick old, the slow first ones gone"
+  EXPECT_TRUE(replies(20, 9'000'000)) << "the fast ones are one tick old, the slow first ones gone"
                                       << watch_->never_judged(0).value_or("");
 }
 

@@ -42,6 +42,13 @@ struct Records {
   std::vector<RunMetric> metrics;
 };
 
+/// Says so if there are any.
+void leave_incidents_out(std::vector<StoredRun>& runs) {
+  const size_t count = std::erase_if(
+      runs, [](const StoredRun& run) { return run.end.status == RunStatus::kIncident; });
+  if (count > 0) say(fmt::format("{} incident{} left out", count, count == 1 ? " is" : "s are"));
+}
+
 Result<Records> open_records(const GateOptions& o) {
   TOPSPIN_TRY(refuse_csv_options(o));
   Records records;
@@ -91,6 +98,7 @@ Result<std::vector<StoredRun>> runs_of_last_plan(std::vector<StoredRun> all,
 /// REQUIRES: two sides were named.
 Result<MeasuredSides> measure_sides(const GateOptions& o, Records& records) {
   if (o.sides_are_default) {
+    leave_incidents_out(records.runs);
     TOPSPIN_ASSIGN(records.runs, runs_of_last_plan(std::move(records.runs), o.sides));
   }
   TOPSPIN_ASSIGN(const auto a, select_runs(records.runs, o.sides[0]));
@@ -113,10 +121,14 @@ Result<std::vector<std::string>> ids_of(const std::vector<std::string>& selector
   return ids;
 }
 
-/// Keeps only the runs of the named side, or all if none was named.
+/// Keeps only the runs of the named side, or all if none was named. Incidents are not of a history:
+/// a flight recorder kept them because something was wrong, and the newest one must not take the
+/// place of the newest run.
 Status keep_named(const GateOptions& o, Records& records) {
-  if (o.sides.empty()) return {};
-  TOPSPIN_ASSIGN(records.runs, select_runs(records.runs, o.sides[0]));
+  if (!o.sides.empty()) {
+    TOPSPIN_ASSIGN(records.runs, select_runs(records.runs, o.sides[0]));
+  }
+  leave_incidents_out(records.runs);
   return {};
 }
 
