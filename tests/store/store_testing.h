@@ -144,10 +144,10 @@ inline auto members(auto& value) {
     auto& [a, b, c, d, e, f, g, h, i, j] = value;
     return std::tie(a, b, c, d, e, f, g, h, i, j);
   } else if constexpr (std::is_same_v<T, LoadResult>) {
-    // Who shared the load is not stored: the last two but one.
+    // A run does not keep which workers sent its load, nor what each did not send.
     auto& [workload, target, replies, wall, monotonic, early, clients, joined, stages, total,
            planned, has_plan, closed, tcp, http, connect, bytes, unreachable, errors, kernel, own,
-           gso, workers, by_reason, reasons] = value;
+           gso, workers, never_scheduled_reasons, reasons] = value;
     return std::tie(workload, target, replies, wall, monotonic, early, clients, joined, stages,
                     total, planned, has_plan, closed, tcp, http, connect, bytes, unreachable,
                     errors, kernel, own, gso, reasons);
