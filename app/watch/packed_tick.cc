@@ -1,5 +1,6 @@
 #include "app/watch/packed_tick.h"
 
+#include <algorithm>
 #include <cstring>
 #include <string_view>
 #include <type_traits>
@@ -100,14 +101,45 @@ uint64_t bytes_of_plain(const Sample& s) {
   return bytes;
 }
 
+/// The rest is not even copied: a tick of the live screen may have a million rows. A field that is
+/// added to Sample must be added here, or this does not compile.
+Sample copy_with_flow_rows(const Sample& sample, size_t most) {
+  const auto& [tick, monotonic_ns, elapsed_ns, interval_ns, flows, scheduler, resources, losses,
+               self, pressure, counters, parts, changed_flows, changed_threads, changed_cpu_holders,
+               changed_owners, sockets, changed_sockets, slowest_replies, changed_syscalls,
+               changed_stacks, changed_sleep_stacks, long_stretches, changed_called] = sample;
+  const auto rows = static_cast<std::ptrdiff_t>(std::min(most, changed_flows.size()));
+  return {tick,
+          monotonic_ns,
+          elapsed_ns,
+          interval_ns,
+          flows,
+          scheduler,
+          resources,
+          losses,
+          self,
+          pressure,
+          counters,
+          parts,
+          {changed_flows.begin(), changed_flows.begin() + rows},
+          changed_threads,
+          changed_cpu_holders,
+          changed_owners,
+          sockets,
+          changed_sockets,
+          slowest_replies,
+          changed_syscalls,
+          changed_stacks,
+          changed_sleep_stacks,
+          long_stretches,
+          changed_called};
+}
+
 }  // namespace
 
-PackedTick::PackedTick(const Sample& sample, size_t most_flow_rows) : plain_(sample) {
-  if (plain_.changed_flows.size() > most_flow_rows) {
-    plain_.losses.flow_rows_unstored += plain_.changed_flows.size() - most_flow_rows;
-    plain_.changed_flows.resize(most_flow_rows);
-    plain_.changed_flows.shrink_to_fit();
-  }
+PackedTick::PackedTick(const Sample& sample, size_t most_flow_rows)
+    : plain_(copy_with_flow_rows(sample, most_flow_rows)) {
+  plain_.losses.flow_rows_unstored += sample.changed_flows.size() - plain_.changed_flows.size();
   Packer pack(distributions_);
   for_each_distribution(plain_, pack);
   distributions_.shrink_to_fit();
