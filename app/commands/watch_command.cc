@@ -34,6 +34,7 @@ struct WatchOptions {
 /// flows, their rows come in turn.
 constexpr int64_t kFlowRowsPerSecond = 2'500;
 constexpr uint64_t kFewestFlowRows = 25;
+constexpr uint64_t kSmallestRing = 1 << 20;
 constexpr int64_t kLongestKeepNs = 3600 * kNanosPerSecond;
 
 /// A duration that may be 0.
@@ -68,6 +69,8 @@ Result<FlightSettings> flight_settings(const WatchOptions& o) {
   if (settings.keep_ns < interval_ns)
     return wrong_usage("--keep must be at least as long as a tick (--interval)");
   TOPSPIN_ASSIGN(settings.ring_bytes, size_in_bytes(o.ring_size, "--ring-size"));
+  if (settings.ring_bytes < kSmallestRing)
+    return wrong_usage("--ring-size must be at least 1MiB: a tick takes 5 to 20 KB and more");
   if (!o.record.max_size.empty()) {
     TOPSPIN_ASSIGN(settings.limits.max_bytes, size_in_bytes(o.record.max_size, "--max-size"));
   }

@@ -57,14 +57,15 @@ Status FlightRecorder::on_start(const RunInfo& run) {
   rules_.emplace(settings_.rules, run, settings_.window_ns);
   started_ = true;
   const size_t count = settings_.rules.size();
-  service_.ready(fmt::format("watching {} by {} rule{}", run.settings.interface, count,
-                             count == 1 ? "" : "s"));
+  const std::string by = count == 0   ? "with no rule, so incidents only by hand"
+                         : count == 1 ? "by 1 rule"
+                                      : fmt::format("by {} rules", count);
+  service_.ready(fmt::format("watching {} {}", run.settings.interface, by));
   if (!settings_.quiet) {
     say(fmt::format(
-        "watching {} (subject: {}) by {} rule{}; the last {} are kept in at most {}; {} is written "
+        "watching {} (subject: {}) {}; the last {} are kept in at most {}; {} is written "
         "only on an incident",
-        run.settings.interface, run.settings.subject, count, count == 1 ? "" : "s",
-        format_duration(settings_.keep_ns),
+        run.settings.interface, run.settings.subject, by, format_duration(settings_.keep_ns),
         format_bytes(static_cast<int64_t>(settings_.ring_bytes)), settings_.database));
   }
   return {};

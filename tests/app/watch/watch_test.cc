@@ -370,6 +370,7 @@ TEST_F(Watch, RefusesWhatCannotWorkBeforeItWatches) {
            {{"--keep", "2h"}, "at most 1h"},
            {{"--after", "-1s"}, "is no duration"},
            {{"--ring-size", "many"}, "is no size"},
+           {{"--ring-size", "1"}, "at least 1MiB"},
            {{"--max-size", "0"}, "is no size"},
            {{"--over", "10ms"}, "at least as long as a tick"},
            {{"--listen", "localhost:9464"}, "names are not looked up"},
