@@ -34,4 +34,29 @@ Status despite_races(PostgresConnection& store, Do attempt) {
   return done;
 }
 
+/// Makes what must be there before the transaction that makes the tables.
+template <typename Statements>
+Status make_beginnings(PostgresConnection& store, const Statements& statements) {
+  return despite_races(store, [&]() -> Status {
+    for (const auto& statement : statements) TOPSPIN_TRY(store.execute(statement));
+    return {};
+  });
+}
+
+/// Makes roles and gives them their rights. Returns why one was refused, since only an owner may
+/// do this; empty if none was.
+template <typename Statements>
+std::string make_roles(PostgresConnection& store, const Statements& statements) {
+  std::string refused;
+  for (const auto& statement : statements) {
+    const Status done = despite_races(store, [&]() -> Status {
+      const Status tried = store.execute(statement);
+      if (!tried.ok() && store.last_state() == "42710") return {};  // the role exists
+      return tried;
+    });
+    if (!done.ok()) refused = done.error().message;
+  }
+  return refused;
+}
+
 }  // namespace topspin

@@ -243,21 +243,9 @@ Result<std::vector<std::string>> team_store_statements() {
 }
 
 Result<TeamRoles> init_team_store(PostgresConnection& store) {
-  TOPSPIN_TRY(despite_races(store, [&]() -> Status {
-    for (const char* statement : kBeginnings) TOPSPIN_TRY(store.execute(statement));
-    return {};
-  }));
+  TOPSPIN_TRY(make_beginnings(store, kBeginnings));
   TOPSPIN_TRY(despite_races(store, [&] { return make_tables(store); }));
-  TeamRoles roles;
-  for (const std::string& statement : role_statements()) {
-    const Status done = despite_races(store, [&]() -> Status {
-      const Status tried = store.execute(statement);
-      if (!tried.ok() && store.last_state() == "42710") return {};  // the role exists
-      return tried;
-    });
-    if (!done.ok()) roles.refused = done.error().message;
-  }
-  return roles;
+  return TeamRoles{.refused = make_roles(store, role_statements())};
 }
 
 Status check_team_schema(PostgresConnection& store) {

@@ -79,21 +79,9 @@ Status make_worker_tables(PostgresConnection& store) {
 }  // namespace
 
 Result<std::string> init_worker_tables(PostgresConnection& store) {
-  TOPSPIN_TRY(despite_races(store, [&]() -> Status {
-    for (const char* statement : kWorkerBeginnings) TOPSPIN_TRY(store.execute(statement));
-    return {};
-  }));
+  TOPSPIN_TRY(make_beginnings(store, kWorkerBeginnings));
   TOPSPIN_TRY(despite_races(store, [&] { return make_worker_tables(store); }));
-  std::string refused;
-  for (const char* statement : kWorkerRoles) {
-    const Status done = despite_races(store, [&]() -> Status {
-      const Status tried = store.execute(statement);
-      if (!tried.ok() && store.last_state() == "42710") return {};  // the role exists
-      return tried;
-    });
-    if (!done.ok()) refused = done.error().message;
-  }
-  return refused;
+  return make_roles(store, kWorkerRoles);
 }
 
 Status check_worker_tables(PostgresConnection& store) {
