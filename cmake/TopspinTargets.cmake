@@ -103,9 +103,12 @@ endfunction()
 # ./test leaves out a test that passed until one of these changes (tests/unchanged).
 # TIMEOUT (300) ends one that hangs: several times what it takes on a machine that is ten times overloaded.
 # LATE: they skip what they see on a busy host, so they start when most other tests have ended.
-# Tests with the same LOCK do not run beside each other; other tests may. The locks:
+# Tests with the same LOCK do not run beside each other; other tests may. They depend on time, so they get a CPU before the tests
+# without a lock (support/first_in_line.cc). The locks:
 #   cpu: they compare CPU times;  lo: they watch loopback;  plans: they start subjects and loads;
-#   alone: they measure what the scheduler does or need a quiet machine, and no other test runs beside them.
+#   probes, watch, faults, workers, growth: one at a time is enough work for the host;
+#   few: at most three run at once, with nothing else that does not fit beside them;
+#   alone: they need a quiet machine, and no other test runs beside them.
 function(topspin_test name)
   cmake_parse_arguments(ARG "LATE" "TIMEOUT;LOCK;SHARED" "SOURCES;LINKS;LABELS;DEFINITIONS;RUNS;READS" ${ARGN})
   if(NOT ARG_TIMEOUT)
@@ -123,6 +126,9 @@ function(topspin_test name)
     target_precompile_headers(topspin_test_headers PRIVATE ${topspin_common_headers} <gtest/gtest.h> <gmock/gmock.h>)
   endif()
   add_executable(${name} ${ARG_SOURCES})
+  if(ARG_LOCK)
+    target_sources(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support/first_in_line.cc)
+  endif()
   target_precompile_headers(${name} REUSE_FROM topspin_test_headers)
   topspin_join_files(${name})
   target_link_libraries(${name} PRIVATE topspin_flags topspin_trusted topspin_no_pointer_checks topspin_cold ${ARG_LINKS} fmt::fmt
@@ -160,6 +166,8 @@ function(topspin_test name)
   endif()
   if(ARG_LOCK STREQUAL alone)
     list(APPEND properties RUN_SERIAL TRUE)
+  elseif(ARG_LOCK STREQUAL few)
+    list(APPEND properties PROCESSORS 2 COST ${cost})
   elseif(ARG_LOCK)
     # Most start first: one at a time takes long, and others fill the processors meanwhile.
     list(APPEND properties RESOURCE_LOCK ${ARG_LOCK} COST ${cost})

@@ -59,6 +59,8 @@ class Onlooker {
 
   /// Whether the user wants to quit.
   virtual bool wants_stop() const = 0;
+  /// Whether its terminal is gone.
+  virtual bool is_hung_up() const { return false; }
   /// Whether output failed, for example on a full disk.
   virtual bool output_failed() const = 0;
   /// Whether to continue after the command or subject has ended.

@@ -33,6 +33,7 @@ void Recording::run_pass() {
   if (onlooker_ != nullptr) {
     serve_onlooker();
     onlooker_->on_pass();
+    if (onlooker_->is_hung_up()) ending_.hang_up();
     if (onlooker_->wants_stop()) ending_.ask();
   }
   if (monotonic_now_ns() >= end_ns_) ending_.ask();

@@ -2,8 +2,10 @@
 // stopped it. Pure: the Recording does the work of each state.
 #pragma once
 
+#include <csignal>
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 #include "core/base/check.h"
 #include "core/base/result.h"
@@ -38,10 +40,19 @@ class RecordingEnding {
   }
   /// A signal ends the recording. Returns false for the second signal: nothing more is saved.
   [[nodiscard]] bool stop_by(int signal_number) {
+    if (signal_number == SIGHUP && std::exchange(expects_hang_up_, false)) return true;
     if (signal_ != 0) return false;
     signal_ = signal_number;
     ask();
     return true;
+  }
+  /// The terminal is gone, which ends a recording as SIGHUP does. A read can find that out before
+  /// the kernel has sent the signal, so a SIGHUP that follows is not a second signal.
+  void hang_up() {
+    if (signal_ != 0) return;
+    signal_ = SIGHUP;
+    expects_hang_up_ = true;
+    ask();
   }
 
   void last_tick_made() { move(RecordingState::kEnding, RecordingState::kDraining); }
@@ -55,6 +66,7 @@ class RecordingEnding {
 
   RecordingState state_ = RecordingState::kRunning;
   int signal_ = 0;
+  bool expects_hang_up_ = false;
   std::optional<Error> failure_;
 };
 

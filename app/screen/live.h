@@ -52,6 +52,7 @@ class Live final : public Onlooker {
   std::optional<int32_t> subject_wish() const { return subject_wish_; }
   int refresh_ms() const override { return look_.refresh_ms(); }
   bool wants_stop() const override { return stop_ || look_.wants_stop(); }
+  bool is_hung_up() const override { return look_.is_hung_up(); }
   bool output_failed() const override { return output_failed_; }
   bool stays() const override { return stay_ && !stop_; }
   void close() override;

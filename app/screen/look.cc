@@ -195,7 +195,7 @@ void Look::on_input(bool replay, const std::function<void(Effect)>& effect) {
     if (!replay && state_.frozen && !frozen_) frozen_ = model_;
     if (!state_.frozen) frozen_.reset();
   }
-  if (terminal_->gone()) stop_ = true;
+  hung_up_ = hung_up_ || terminal_->gone();
 }
 
 void Look::on_signal(int number) {
@@ -269,7 +269,7 @@ void Look::draw() {
   look_names_up();
   if (terminal_->flush() && dirty_)
     dirty_ = !terminal_->show(draw_screen(shown(), state_, terminal_->size()), state_.theme);
-  if (terminal_->gone()) stop_ = true;
+  hung_up_ = hung_up_ || terminal_->gone();
 }
 
 std::string Look::plain_text() const {

@@ -99,7 +99,9 @@ class Look {
   void on_signal(int number);
   /// Draws if something changed.
   void draw();
-  bool wants_stop() const { return stop_; }
+  bool wants_stop() const { return stop_ || hung_up_; }
+  /// The terminal is gone.
+  bool is_hung_up() const { return hung_up_; }
   void close() { terminal_.reset(); }
 
   /// The chosen screen as plain text.
@@ -120,6 +122,7 @@ class Look {
   ViewState state_;
   bool dirty_ = true;
   bool stop_ = false;
+  bool hung_up_ = false;
 };
 
 /// The scene of a run. The caller sets the subject's state.

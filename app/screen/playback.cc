@@ -267,7 +267,7 @@ int Player::play() {
       step_to(position_ + 1);
     }
   }
-  return 0;
+  return look_.is_hung_up() ? 128 + SIGHUP : 0;
 }
 
 /// Waits for a key, a signal, or until the next tick is due. Returns 0, or the exit code after a

@@ -6,7 +6,6 @@
 #include <iterator>
 #include <map>
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -73,10 +72,7 @@ Result<Targets> find_targets(const Subject& subject, ProcReader& proc) {
       targets.all.emplace_back(thread.tid, -1);
     return targets;
   }
-  targets.cgroup.reset(
-      ::open(subject.cgroup_directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!targets.cgroup)
-    return make_error(ErrorCode::kPermission, "cannot open the cgroup's directory", errno);
+  TOPSPIN_ASSIGN(targets.cgroup, open_cgroup_for_perf(subject));
   targets.flags = PERF_FLAG_PID_CGROUP;
   for (const int cpu : online_cpus()) targets.all.emplace_back(targets.cgroup.get(), cpu);
   return targets;

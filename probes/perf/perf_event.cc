@@ -7,6 +7,7 @@
 #include <fstream>
 #include <string>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/capability.h>
 #include <sys/syscall.h>
@@ -107,6 +108,12 @@ std::vector<ThreadOf> subject_threads(const Subject& subject, ProcReader& proc) 
     for (const int32_t tid : proc.threads(pid)) threads.push_back({pid, tid});
   }
   return threads;
+}
+
+Result<UniqueFd> open_cgroup_for_perf(const Subject& subject) {
+  UniqueFd fd(::open(subject.cgroup_directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return make_error(ErrorCode::kPermission, "cannot open the cgroup's directory", errno);
+  return fd;
 }
 
 std::vector<int> online_cpus() {

@@ -43,6 +43,9 @@ struct ThreadOf {
 /// The current threads of the subject's process tree, or of the processes in its cgroup.
 std::vector<ThreadOf> subject_threads(const Subject& subject, ProcReader& proc);
 
+/// The subject's cgroup, for PERF_FLAG_PID_CGROUP. REQUIRES: the subject is a cgroup.
+Result<UniqueFd> open_cgroup_for_perf(const Subject& subject);
+
 /// CPUs that are online, ascending.
 std::vector<int> online_cpus();
 

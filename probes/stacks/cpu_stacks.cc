@@ -142,24 +142,31 @@ perf_event_attr sample_attributes(int64_t samples_per_second, bool with_kernel, 
 
 Result<CpuStacks> CpuStacks::open(const Subject& subject, int64_t samples_per_second,
                                   ProcReader& proc, size_t ring_bytes) {
-  if (subject.kind == SubjectSpec::Kind::kCgroup)
-    return make_error(ErrorCode::kUnsupported,
-                      "stacks can be sampled for a command or --pid, but not for a cgroup");
   const bool with_kernel = perf_may_see_kernel(proc);
   perf_event_attr attr = sample_attributes(samples_per_second, with_kernel, ring_bytes);
   const std::vector<ThreadOf> threads = subject_threads(subject, proc);
   const std::vector<int> cpus = online_cpus();
+  const bool is_cgroup = subject.kind == SubjectSpec::Kind::kCgroup;
+  UniqueFd cgroup;
+  std::vector<int32_t> ids;
+  if (is_cgroup) {
+    TOPSPIN_ASSIGN(cgroup, open_cgroup_for_perf(subject));
+    ids.push_back(cgroup.get());
+  } else {
+    for (const ThreadOf& thread : threads) ids.push_back(thread.tid);
+  }
+  const Targets targets{ids, is_cgroup ? PERF_FLAG_PID_CGROUP : 0};
   // From 6.0 on the kernel counts for each event how many records found no room. Older kernels
   // report it in a record with the next one that finds room, which never comes if the subject no
   // longer runs on that CPU.
   attr.read_format = kFormatLost;
   const auto counts_losses =
-      open_perf_event(attr, threads.empty() ? 0 : threads.front().tid, cpus.front());
+      open_perf_event(attr, ids.empty() ? 0 : ids.front(), cpus.front(), targets.flags);
   if (!counts_losses.ok() && counts_losses.error().os_errno == EINVAL) attr.read_format = 0;
 
   CpuStacks stacks(proc, ring_bytes);
   stacks.counts_losses_ = attr.read_format != 0;
-  TOPSPIN_TRY(stacks.open_events(attr, threads, cpus));
+  TOPSPIN_TRY(stacks.open_events(attr, targets, cpus));
   // Read the mappings now, because the process may be gone when its first sample is examined.
   for (const ThreadOf& thread : threads) {
     Process& owner = stacks.process(thread.pid);
@@ -188,19 +195,19 @@ void CpuStacks::read_kernel_symbols() {
     add_reason("kernel frames have no names: needs cap_syslog and kernel.kptr_restrict below 2");
 }
 
-Status CpuStacks::open_events(const perf_event_attr& attr, std::span<const ThreadOf> threads,
+Status CpuStacks::open_events(const perf_event_attr& attr, Targets targets,
                               const std::vector<int>& cpus) {
   rlimit descriptors{};
   ::getrlimit(RLIMIT_NOFILE, &descriptors);
   const size_t most =
       std::max<size_t>(1, descriptors.rlim_cur / 4 / std::max<size_t>(1, cpus.size()));
-  const size_t sampled = std::min(threads.size(), most);
-  const uint64_t left_out = threads.size() - sampled;
+  const size_t sampled = std::min(targets.ids.size(), most);
+  const uint64_t left_out = targets.ids.size() - sampled;
+  targets.ids = targets.ids.first(sampled);
   uint64_t missed = left_out;  // threads that are not sampled on at least one CPU
   std::optional<Error> failure;
   for (const int cpu : cpus) {
-    TOPSPIN_ASSIGN(const uint64_t failed,
-                   open_events_on(cpu, attr, threads.first(sampled), failure));
+    TOPSPIN_ASSIGN(const uint64_t failed, open_events_on(cpu, attr, targets, failure));
     missed = std::max(missed, left_out + failed);
   }
   if (events_.empty())
@@ -212,12 +219,11 @@ Status CpuStacks::open_events(const perf_event_attr& attr, std::span<const Threa
 /// Opens the events of one CPU. The first event that opens gets the ring, and all others write into
 /// it. Returns how many threads are not sampled here, and why the last of them is not.
 Result<uint64_t> CpuStacks::open_events_on(int cpu, const perf_event_attr& attr,
-                                           std::span<const ThreadOf> threads,
-                                           std::optional<Error>& failure) {
+                                           const Targets& targets, std::optional<Error>& failure) {
   int ring_fd = -1;
   uint64_t failed = 0;
-  for (const ThreadOf& thread : threads) {
-    auto fd = open_perf_event(attr, thread.tid, cpu);
+  for (const int32_t id : targets.ids) {
+    auto fd = open_perf_event(attr, id, cpu, targets.flags);
     if (!fd.ok()) {
       if (fd.error().os_errno == ESRCH) continue;  // it has ended
       if (fd.error().os_errno == ENODEV) break;    // the CPU has gone offline

@@ -110,10 +110,15 @@ class CpuStacks {
 
   CpuStacks(ProcReader& proc, size_t ring_bytes) : proc_(&proc), ring_bytes_(ring_bytes) {}
 
-  Status open_events(const perf_event_attr& attr, std::span<const ThreadOf> threads,
-                     const std::vector<int>& cpus);
-  Result<uint64_t> open_events_on(int cpu, const perf_event_attr& attr,
-                                  std::span<const ThreadOf> threads, std::optional<Error>& failure);
+  /// What is sampled on each CPU: threads by their ids, or the descriptor of a cgroup.
+  struct Targets {
+    std::span<const int32_t> ids;
+    unsigned long flags = 0;
+  };
+
+  Status open_events(const perf_event_attr& attr, Targets targets, const std::vector<int>& cpus);
+  Result<uint64_t> open_events_on(int cpu, const perf_event_attr& attr, const Targets& targets,
+                                  std::optional<Error>& failure);
   void read_kernel_symbols();
   void add_reason(const std::string& reason);
   void drain(std::vector<Record>& into);

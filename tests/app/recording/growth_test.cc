@@ -9,12 +9,15 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include "tests/support/own_network.h"
 #include "tests/support/privileges.h"
 #include "tests/support/process.h"
 #include "tests/support/temp_dir.h"
 
 namespace topspin::test {
 namespace {
+
+const auto* const kOwnNetwork = testing::AddGlobalTestEnvironment(new OwnNetwork);
 
 using Json = nlohmann::json;
 using std::chrono::milliseconds;

@@ -47,6 +47,22 @@ TEST(RecordingEnding, OfASignalKeepsIt) {
   EXPECT_EQ(ending.signal(), SIGTERM);
 }
 
+TEST(RecordingEnding, OfATerminalThatIsGoneIsThatOfSighupWhicheverIsSeenFirst) {
+  RecordingEnding seen_first;
+  seen_first.hang_up();
+  EXPECT_TRUE(seen_first.stop_by(SIGHUP));  // of the same terminal
+  EXPECT_FALSE(seen_first.stop_by(SIGHUP));
+  expect_the_rest(seen_first);
+  EXPECT_EQ(seen_first.signal(), SIGHUP);
+
+  RecordingEnding signal_first;
+  EXPECT_TRUE(signal_first.stop_by(SIGHUP));
+  signal_first.hang_up();
+  EXPECT_FALSE(signal_first.stop_by(SIGHUP));
+  expect_the_rest(signal_first);
+  EXPECT_EQ(signal_first.signal(), SIGHUP);
+}
+
 TEST(RecordingEnding, ASecondSignalAbortsInEachState) {
   RecordingEnding ending;
   EXPECT_TRUE(ending.stop_by(SIGINT));

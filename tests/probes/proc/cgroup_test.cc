@@ -106,7 +106,8 @@ TEST(InACgroup, CallsSocketsCountersAndStacksAreThoseOfItsProcessesAlone) {
     EXPECT_GE(static_cast<double>(interval.counters.task_clock_ns->count), 0.8 * cpu_ns);
     EXPECT_LE(static_cast<double>(interval.counters.task_clock_ns->count), most_ns);
   }
-  if (status["stacks"].rung == Rung::kPerf) {
+  ASSERT_EQ(status["stacks"].rung, Rung::kPerf) << status["stacks"].reason;
+  {
     uint64_t samples = 0;
     for (const StackRow& stack : interval.changed_stacks) samples += stack.samples;
     EXPECT_GE(static_cast<double>(samples), 0.5 * cpu_ns / 2e6);
