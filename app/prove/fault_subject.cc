@@ -173,9 +173,12 @@ class HttpLoop {
   }
 
   void answer(int fd) {
-    Connection& connection = connections_.at(fd);
-    if (answer_requests(fd, connection.unread, hooks_.on_request) <= 0 && errno != EAGAIN)
-      connections_.erase(fd);
+    // Whoever reads /proc/PID/fd holds a descriptor open for a moment. Until then an event may come
+    // for one that was closed here.
+    const auto connection = connections_.find(fd);
+    if (connection == connections_.end()) return;
+    if (answer_requests(fd, connection->second.unread, hooks_.on_request) <= 0 && errno != EAGAIN)
+      connections_.erase(connection);
   }
 
   struct Connection {

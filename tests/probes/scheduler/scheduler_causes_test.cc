@@ -88,8 +88,10 @@ TEST_P(CausesOnRung, another_process_of_the_same_cgroup_preempts) {
   const SchedulerInterval seen = *probes->take_interval().scheduler;
   const auto after = proc.thread_schedstat(subject.pid(), subject.pid());
   busy.wait_done();
+  // From 6.12 on the kernel may count a sleep's first slice as a wait, if the queue is busy: a
+  // thread that falls asleep stays in the queue until its turn (docs/kernels.md).
   expect_close(seen.run_queue_latency->sum(), after->run_delay_ns - before->run_delay_ns, 0.01,
-               100'000, "waits");
+               8 * kMilli, "waits");
   const Preemptions& by_busy = preempted_by(seen, Preemptor::kSameCgroup);
   uint64_t count = 0;
   uint64_t wait_ns = 0;

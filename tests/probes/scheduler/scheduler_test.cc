@@ -110,7 +110,9 @@ TEST_P(OnBpfRung, a_starved_process_waits_as_long_as_schedstat_says) {
   const SchedulerInterval& seen = *interval.scheduler;
   const uint64_t waited_ns = after->run_delay_ns - before->run_delay_ns;
   ASSERT_GT(waited_ns, static_cast<uint64_t>(100 * kMilli));  // it was really starved
-  expect_close(seen.run_queue_latency->sum(), waited_ns, 0.01, 100'000, "histogram sum");
+  // From 6.12 on the kernel may count a sleep's first slice as a wait, if the queue is busy: a
+  // thread that falls asleep stays in the queue until its turn (docs/kernels.md).
+  expect_close(seen.run_queue_latency->sum(), waited_ns, 0.01, 8 * kMilli, "histogram sum");
   expect_close(*seen.kernel_run_delay_ns, waited_ns, 0.001, 100'000, "run_delay");
   EXPECT_EQ(seen.run_queue_wait_ns, seen.run_queue_latency->sum());
   expect_close(*seen.cpu_ns, after->cpu_ns - before->cpu_ns, 0.01, 500'000, "cpu");
