@@ -502,6 +502,8 @@ TEST_F(Watch, ItsPageAndFileAreWhatOthersRead) {
 
   std::ofstream(dir_.file("prometheus.yml"))
       << "global: {scrape_interval: 1s}\n"
+         "rule_files: ['" TOPSPIN_SOURCE_DIR
+         "/docs/prometheus/topspin-alerts.yml']\n"
          "scrape_configs:\n"
          "  - job_name: topspin\n"
          "    static_configs: [{targets: ['127.0.0.1:9465']}]\n";
@@ -534,6 +536,39 @@ TEST_F(Watch, ItsPageAndFileAreWhatOthersRead) {
   EXPECT_GT(std::stod(p50), 0);
   EXPECT_LT(std::stod(p50), 1);
   EXPECT_NE(ask("process_cpu_time_seconds_total"), "");
+
+  // The dashboard asks for what there is. Only what is lost or happens rarely may be absent.
+  std::ifstream dashboard(TOPSPIN_SOURCE_DIR "/docs/grafana/topspin-live.json");
+  for (const Json& panel : Json::parse(dashboard)["panels"]) {
+    for (const Json& target : panel["targets"]) {
+      auto query = target["expr"].get<std::string>();
+      for (const auto& [word, by] : {std::pair("$instance", ".*"), {"$__rate_interval", "1m"}}) {
+        for (size_t at; (at = query.find(word)) != std::string::npos;)
+          query.replace(at, std::string_view(word).size(), by);
+      }
+      if (query.find("topspin_losses_total") != std::string::npos)
+        query = query.substr(0, query.rfind(" > 0"));
+      EXPECT_NE(ask(query), "") << panel["title"] << ": " << query;
+    }
+  }
+  const Outcome rules = run({"curl", "-sS", "-m", "5", "http://127.0.0.1:9466/api/v1/rules"});
+  const Json groups = Json::parse(rules.out, nullptr, false)["data"]["groups"];
+  ASSERT_EQ(groups.size(), 1u) << rules.out;
+  for (const Json& rule : groups[0]["rules"]) {
+    EXPECT_EQ(rule["health"], "ok") << rule;
+    EXPECT_EQ(rule["state"], "inactive") << rule;  // the server is well
+  }
+}
+
+TEST(WatchAlerts, FireWhenTheyShouldAndNotOtherwise) {
+  if (run({"promtool", "--version"}).exit_code != 0)
+    GTEST_SKIP() << "SKIP REASON: no promtool (package prometheus)";
+  const TempDir dir;
+  std::string text = slurp(TOPSPIN_SOURCE_DIR "/tests/app/watch/alerts_test.yml");
+  text.replace(text.find("ALERTS"), 6, TOPSPIN_SOURCE_DIR "/docs/prometheus/topspin-alerts.yml");
+  std::ofstream(dir.file("test.yml")) << text;
+  const Outcome tested = run({"promtool", "test", "rules", dir.file("test.yml")});
+  EXPECT_EQ(tested.exit_code, 0) << tested.out << tested.err;
 }
 
 }  // namespace
