@@ -501,7 +501,7 @@ TEST_F(Watch, ItsPageAndFileAreWhatOthersRead) {
   EXPECT_THAT(checked.err, Not(HasSubstr("error while linting")));
 
   std::ofstream(dir_.file("prometheus.yml"))
-      << "global: {scrape_interval: 1s}\n"
+      << "global: {scrape_interval: 1s, evaluation_interval: 1s}\n"
          "rule_files: ['" TOPSPIN_SOURCE_DIR
          "/docs/prometheus/topspin-alerts.yml']\n"
          "scrape_configs:\n"
