@@ -538,8 +538,9 @@ TEST_F(Watch, ItsPageAndFileAreWhatOthersRead) {
   EXPECT_NE(ask("process_cpu_time_seconds_total"), "");
 
   // The dashboard asks for what there is. Only what is lost or happens rarely may be absent.
-  std::ifstream dashboard(TOPSPIN_SOURCE_DIR "/docs/grafana/topspin-live.json");
-  for (const Json& panel : Json::parse(dashboard)["panels"]) {
+  const Json dashboard = Json::parse(slurp(TOPSPIN_SOURCE_DIR "/docs/grafana/topspin-live.json"));
+  EXPECT_EQ(dashboard["panels"].size(), 9u);
+  for (const Json& panel : dashboard["panels"]) {
     for (const Json& target : panel["targets"]) {
       auto query = target["expr"].get<std::string>();
       for (const auto& [word, by] : {std::pair("$instance", ".*"), {"$__rate_interval", "1m"}}) {
