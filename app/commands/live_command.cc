@@ -87,6 +87,7 @@ int run_live(LiveCommand& o) {
     if (pid) {
       o.record.pid = *pid;
       o.record.cgroup.clear();
+      o.record.container.clear();
       o.look.screen = "processes";
     }
     return observe(o, &wish);

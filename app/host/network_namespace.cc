@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sched.h>
+#include <sys/stat.h>
 
 #include "core/base/text.h"
 #include "core/base/unique_fd.h"
@@ -50,6 +51,14 @@ Status enter_network_namespace(std::string_view name) {
             : fmt::format("cannot enter the network namespace {}: {}", shown, std::strerror(errno)),
         errno);
   return {};
+}
+
+bool shares_network_namespace(int32_t pid) {
+  struct stat own {
+  }, other{};
+  return ::stat("/proc/self/ns/net", &own) == 0 &&
+         ::stat(fmt::format("/proc/{}/ns/net", pid).c_str(), &other) == 0 &&
+         own.st_dev == other.st_dev && own.st_ino == other.st_ino;
 }
 
 }  // namespace topspin

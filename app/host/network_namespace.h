@@ -1,6 +1,7 @@
 // Another network namespace to record in, such as a container's.
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 
 #include "core/base/result.h"
@@ -12,5 +13,8 @@ namespace topspin {
 /// tables and interface addresses that are opened later belong to that namespace. kUsage if there
 /// is no such namespace; kPermission without cap_sys_admin.
 Status enter_network_namespace(std::string_view name);
+
+/// Whether the process is in our own network namespace. False if that cannot be seen.
+bool shares_network_namespace(int32_t pid);
 
 }  // namespace topspin

@@ -35,6 +35,9 @@ void add_record_options(CLI::App& app, RecordOptions& options) {
   const OptionGroup subject(app, kSubjectGroup);
   subject.number("--pid", options.pid, "PID", 1, 1 << 22, "Watch this process and its descendants");
   subject.option("--cgroup", options.cgroup, "PATH", "Watch the processes of this cgroup (v2)");
+  subject.option("--container", options.container, "NAME|ID",
+                 "Watch this container (Docker, Podman, containerd, CRI-O), and capture in its "
+                 "network namespace; NAMESPACE/POD for a pod of Kubernetes");
   subject.option("-Z,--user", options.user, "USER",
                  "Run COMMAND as this user, and topspin too once everything is open (default: the "
                  "user who called sudo)");

@@ -23,7 +23,8 @@ struct RecordOptions {
   std::string user;  // run the command, and the recording once open, as this user
   int pid = 0;
   std::string cgroup;
-  std::string netns;  // a pid, or a name of `ip netns`; empty: our own
+  std::string container;  // a name or the beginning of an id
+  std::string netns;      // a pid, or a name of `ip netns`; empty: our own
   std::string duration;
   uint64_t max_packets = UINT64_MAX;  // stop after this many
   std::string packet_file;            // packets are written there; "-": standard output

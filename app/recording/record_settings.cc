@@ -8,6 +8,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/text.h"
+#include "probes/proc/containers.h"
 
 namespace topspin {
 namespace {
@@ -33,13 +34,24 @@ Status read_live(const RecordOptions& o, RecordSettings& settings) {
   return {};
 }
 
+Status read_container(const RecordOptions& o, RecordSettings& settings) {
+  TOPSPIN_ASSIGN(const Container container, find_container(o.container));
+  settings.subject.kind = SubjectSpec::Kind::kCgroup;
+  settings.subject.cgroup_path = container.cgroup_directory;
+  const std::string id = container.id.substr(0, 12);
+  settings.subject_text = fmt::format("container {} ({}{}{})", shown_name(container),
+                                      container.runtime, container.runtime.empty() ? "" : " ", id);
+  if (o.netns.empty()) settings.network_of = process_in_cgroup(container.cgroup_directory);
+  return {};
+}
+
 /// Reads what to watch.
 Status read_subject(const RecordOptions& o, RecordSettings& settings) {
-  const int subjects =
-      (o.pid != 0 ? 1 : 0) + (o.cgroup.empty() ? 0 : 1) + (o.command.empty() ? 0 : 1);
+  const int subjects = (o.pid != 0 ? 1 : 0) + (o.cgroup.empty() ? 0 : 1) +
+                       (o.container.empty() ? 0 : 1) + (o.command.empty() ? 0 : 1);
   if (subjects > 1) {
     return make_error(ErrorCode::kUsage,
-                      "give one subject: --pid, --cgroup, or a command after --");
+                      "give one subject: --pid, --cgroup, --container, or a command after --");
   }
   settings.subject_text = "none";
   if (o.pid != 0) {
@@ -50,6 +62,8 @@ Status read_subject(const RecordOptions& o, RecordSettings& settings) {
     settings.subject.kind = SubjectSpec::Kind::kCgroup;
     settings.subject.cgroup_path = o.cgroup;
     settings.subject_text = fmt::format("cgroup {}", o.cgroup);
+  } else if (!o.container.empty()) {
+    return read_container(o, settings);
   } else if (!o.command.empty()) {
     settings.subject.kind = SubjectSpec::Kind::kProcessTree;
     settings.subject_text = "command";

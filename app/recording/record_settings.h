@@ -23,9 +23,11 @@ struct RecordSettings {
   std::optional<int64_t> duration_ns;
   RetentionLimits retention;  // of the database, when the run has ended
   std::string subject_text;
+  std::optional<int32_t> network_of;  // a process of a container: capture in its network namespace
 };
 
-/// Refuses everything that can be refused without opening anything (kUsage).
+/// Refuses everything that can be refused without opening anything (kUsage). Looks for the
+/// container.
 Result<RecordSettings> make_record_settings(const RecordOptions& options);
 
 }  // namespace topspin

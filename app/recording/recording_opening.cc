@@ -45,6 +45,8 @@ Status Recording::open() {
   }
   if (!options_.command.empty()) TOPSPIN_TRY(prepare_command(user));
   if (!options_.netns.empty()) TOPSPIN_TRY(enter_network_namespace(options_.netns));
+  if (settings_.network_of && !shares_network_namespace(*settings_.network_of))
+    TOPSPIN_TRY(enter_network_namespace(std::to_string(*settings_.network_of)));
   FlowOwnerLimits limits;
   limits.walk_ns_per_resolve = std::min(limits.walk_ns_per_resolve, settings_.live.interval_ns / 5);
   // The kernel checks their programs while it checks those of the probes.
@@ -216,8 +218,9 @@ void Recording::tell_missing_probes() const {
       say(fmt::format("probe {} by {}: {}", probe.name, rung_name(probe.rung), probe.reason));
   }
   if (!without_subject.empty()) {
-    say(fmt::format("no subject (name a command, --pid or --cgroup), so not measured: {}",
-                    without_subject));
+    say(fmt::format(
+        "no subject (name a command, --pid, --cgroup or --container), so not measured: {}",
+        without_subject));
   }
 }
 

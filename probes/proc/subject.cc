@@ -21,20 +21,6 @@
 namespace topspin {
 namespace {
 
-/// Where cgroup2 is mounted, with octal escapes. In mountinfo the file system's type follows " - ".
-std::optional<std::string> cgroup2_mount(const std::string& proc_root) {
-  std::ifstream mounts(proc_root + "/self/mountinfo");
-  for (std::string line; std::getline(mounts, line);) {
-    const size_t separator = line.find(" - ");
-    if (separator == std::string::npos || line.compare(separator + 3, 8, "cgroup2 ") != 0) continue;
-    std::istringstream words(line);
-    std::string id, parent, device, root, mount_point;
-    words >> id >> parent >> device >> root >> mount_point;
-    return mount_point;
-  }
-  return std::nullopt;
-}
-
 bool is_cgroup2(const std::string& path) {
   struct statfs info {};
   return ::statfs(path.c_str(), &info) == 0 &&
@@ -115,6 +101,20 @@ Error no_such_process(int32_t pid, const std::string& proc_root) {
 }
 
 }  // namespace
+
+std::optional<std::string> cgroup2_mount(const std::string& proc_root) {
+  // In mountinfo the file system's type follows " - ".
+  std::ifstream mounts(proc_root + "/self/mountinfo");
+  for (std::string line; std::getline(mounts, line);) {
+    const size_t separator = line.find(" - ");
+    if (separator == std::string::npos || line.compare(separator + 3, 8, "cgroup2 ") != 0) continue;
+    std::istringstream words(line);
+    std::string id, parent, device, root, mount_point;
+    words >> id >> parent >> device >> root >> mount_point;
+    return mount_point;
+  }
+  return std::nullopt;
+}
 
 Result<Subject> resolve_subject(const SubjectSpec& spec, ProcReader& proc) {
   if (spec.kind == SubjectSpec::Kind::kNone) return Subject{};

@@ -33,6 +33,9 @@ struct Subject {
   std::string remark;   // what the user should know about the choice; may be empty
 };
 
+/// Where cgroup2 is mounted, as /proc says it: with octal escapes.
+std::optional<std::string> cgroup2_mount(const std::string& proc_root);
+
 /// The number of a thread stands for its process; the remark says so. kUsage if the process or
 /// cgroup does not exist; kPermission if /proc hides the process.
 Result<Subject> resolve_subject(const SubjectSpec& spec, ProcReader& proc);

@@ -140,7 +140,7 @@ const std::map<std::string, std::set<std::string>> kDoors = {
       "store/runs/patient_writer.h", "store/sql/sql_reader.h", "store/sqlite/columns.h",
       "store/sqlite/file_access.h", "store/sqlite/sql_value.h", "store/team_address.h",
       "store/team_store.h", "store/worker_store.h"}},
-    {"probes", {"probes/probes.h", "probes/owners/flow_owner.h"}},
+    {"probes", {"probes/probes.h", "probes/owners/flow_owner.h", "probes/proc/containers.h"}},
     {"report",
      {"report/document/document.h", "report/model/report_page.h", "report/model/run_report.h",
       "report/model/file_reading.h", "report/model/doctor_report.h", "report/model/slow_moment.h",
@@ -168,7 +168,7 @@ const std::map<std::string, std::set<std::string>> kForeignDoors = {
     {"linux/perf_event.h", {"probes/perf/", "probes/scheduler/rungs/scheduler_perf.cc"}},
     {"linux/inet_diag.h", {"probes/inet/"}},
     {"elf.h", {"probes/elf/"}},
-    {"nlohmann/", {"report/json/values.h"}},
+    {"nlohmann/", {"report/json/values.h", "probes/proc/containers.cc"}},
 };
 
 struct Include {

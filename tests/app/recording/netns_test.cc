@@ -1,7 +1,9 @@
 // A subject in another network and pid namespace, as in a container, recorded from outside.
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <sstream>
 
 #include <gmock/gmock.h>
@@ -111,6 +113,86 @@ TEST_F(OtherNamespace, IsCapturedWithOwnersAndSocketsByItsProcessesNumber) {
     return socket.dump().find("23107") != std::string::npos;
   });
   EXPECT_TRUE(has_socket) << json["sockets"];
+}
+
+/// Where cgroup2 is mounted; empty: nowhere.
+std::string cgroup2_mount() {
+  std::ifstream mounts("/proc/self/mounts");
+  for (std::string device, place, type, rest; mounts >> device >> place >> type;) {
+    if (type == "cgroup2") return place;
+    std::getline(mounts, rest);
+  }
+  return "";
+}
+
+/// A cgroup as Docker's cgroupfs driver makes it, with one process in it.
+class DockerCgroup {
+ public:
+  explicit DockerCgroup(int pid) : above_(cgroup2_mount() + "/topspin-docker") {
+    id_ = std::to_string(::getpid());
+    id_.insert(0, 64 - id_.size(), 'd');
+    std::error_code ignored;
+    std::filesystem::create_directories(above_ + "/" + id_, ignored);
+    std::ofstream(above_ + "/" + id_ + "/cgroup.procs") << pid << std::flush;
+  }
+  DockerCgroup(const DockerCgroup&) = delete;
+  DockerCgroup& operator=(const DockerCgroup&) = delete;
+  /// REQUIRES: the process has ended.
+  ~DockerCgroup() {
+    for (int tries = 0; tries < 1'000 && ::rmdir((above_ + "/" + id_).c_str()) != 0; ++tries)
+      ::usleep(5'000);
+    ::rmdir(above_.c_str());
+  }
+  const std::string& id() const { return id_; }
+
+ private:
+  std::string above_;
+  std::string id_;
+};
+
+TEST_F(OtherNamespace, AContainerIsFoundByNameAndCapturedInItsNetwork) {
+  if (cgroup2_mount().empty()) GTEST_SKIP() << "needs cgroup2: it is not mounted";
+  const std::string ready = dir_.file("ready");
+  auto echo = std::make_unique<Process>(echo_in_a_namespace(ready));
+  for (int tries = 0; tries < 4'000 && ::access(ready.c_str(), F_OK) != 0; ++tries) ::usleep(5'000);
+  const int pid = child_of(echo->pid());
+  ASSERT_NE(pid, 0);
+  const DockerCgroup cgroup(pid);
+  // Docker's file, seen by topspin alone.
+  const std::string folder = "/var/lib/docker/containers/" + cgroup.id();
+  const auto with_docker = [&](std::vector<std::string> words) {
+    std::vector<std::string> all = {"unshare",
+                                    "--mount",
+                                    "sh",
+                                    "-c",
+                                    "mount -t tmpfs none /var/lib && mkdir -p " + folder +
+                                        " && echo '{\"Name\": \"/echo\"}' >" + folder +
+                                        "/config.v2.json && exec \"$@\"",
+                                    "sh",
+                                    topspin_binary()};
+    all.insert(all.end(), words.begin(), words.end());
+    return run(all);
+  };
+  const Outcome recorded = with_docker({"record", "-i", "lo", "--db", db(), "--container", "echo",
+                                        "--duration", "3s", "udp", "port", "23107"});
+  ASSERT_EQ(recorded.exit_code, 0) << recorded.err;
+  const Json json = Json::parse(topspin({"report", "last", "--db", db(), "--format", "json"}).out);
+  EXPECT_EQ(json["settings"]["subject"],
+            "container echo (docker " + cgroup.id().substr(0, 12) + ")");
+  EXPECT_GT(json["summary"]["packets"], 20);
+  EXPECT_EQ(json["busiest_flows"][0]["responder_owner"]["pid"], pid);
+  EXPECT_GE(json["threads"].size(), 1u);
+
+  const Outcome by_id = topspin({"record", "-i", "lo", "--db", db(), "--container", cgroup.id(),
+                                 "--duration", "500ms", "-q"});
+  EXPECT_EQ(by_id.exit_code, 0) << by_id.err;
+  const Outcome unknown = with_docker({"record", "--db", db(), "--container", "ecoh"});
+  EXPECT_EQ(unknown.exit_code, 2);
+  EXPECT_THAT(unknown.err, HasSubstr("did you mean echo?"));
+  const Outcome two = topspin({"record", "--db", db(), "--container", "echo", "--pid", "1"});
+  EXPECT_EQ(two.exit_code, 2);
+  EXPECT_THAT(two.err, HasSubstr("give one subject"));
+  echo.reset();
 }
 
 TEST_F(OtherNamespace, ThatIsNotThereIsAnErrorThatSaysWhatToGive) {
