@@ -6,6 +6,8 @@
 // latency, and not in the generator's own lateness. Requests that still wait when the client leaves
 // were never sent, and count as blocked. In a closed loop the next request is due one period after
 // the answer, or after the previous request was given up.
+#include "load/http/http.h"
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -17,8 +19,7 @@
 
 #include "core/base/text.h"
 #include "load/engine/engine.h"
-#include "load/workloads/http_response.h"
-#include "load/workloads/tcp_socket.h"
+#include "load/wire/tcp_socket.h"
 #include "load/workloads/workload_type.h"
 
 namespace topspin {

@@ -86,7 +86,8 @@ const std::map<std::string, Room> kRooms = {
     {"core/run", {{"core/base", "core/number", "core/flow", "core/tick"}, {}}},
     {"load/wire", {{}, {}}},
     {"load/engine", {{"load/wire"}, {}}},
-    {"load/workloads", {{"load/wire", "load/engine"}, {}}},
+    {"load/http", {{"load/wire"}, {"load/http/http.h"}}},
+    {"load/workloads", {{"load/wire", "load/engine", "load/http"}, {}}},
     {"load/share", {{"load/wire", "load/engine", "load/workloads"}, {}}},
     {"report/document", {{}, {}}},
     {"report/model", {{"report/document"}, {}}},
@@ -157,7 +158,9 @@ const std::map<std::string, std::set<std::string>> kForeignDoors = {
     {"ncurses", {"tui/terminal/curses_terminal.cc"}},
     {"zlib.h", {"capture/source/byte_stream.cc", "store/team/run_bytes.cc"}},
     {"libpq-fe.h", {"store/team/postgres.cc"}},
-    {"http_parser.h", {"load/workloads/http_response.h"}},
+    {"http_parser.h", {"load/http/http_response.h"}},
+    {"openssl/", {"load/http/client_stream.cc"}},
+    {"nghttp2/", {"load/http/http2_session.cc"}},
     {"toml++", {"core/base/toml_document.h"}},
     {"microhttpd.h", {"app/scrape/listener.cc"}},
     {"seccomp.h", {"app/sandbox/syscall_filter.cc"}},
@@ -168,7 +171,7 @@ const std::map<std::string, std::set<std::string>> kForeignDoors = {
     {"linux/perf_event.h", {"probes/perf/", "probes/scheduler/rungs/scheduler_perf.cc"}},
     {"linux/inet_diag.h", {"probes/inet/"}},
     {"elf.h", {"probes/elf/"}},
-    {"nlohmann/", {"report/json/values.h"}},
+    {"nlohmann/", {"report/json/values.h", "load/http/http_checks.cc"}},
 };
 
 struct Include {

@@ -15,7 +15,7 @@
 #include "load/engine/validity.h"
 #include "load/wire/target.h"
 #include "load/wire/wire.h"
-#include "load/workloads/http_response.h"
+#include "load/http/http_response.h"
 #include "tests/support/in_child.h"
 #include "tests/support/privileges.h"
 
