@@ -57,10 +57,17 @@ Status check_reach(const LoadOptions& options) {
   return {};
 }
 
-Result<LoadResult> run_load(const LoadOptions& options, const std::atomic<bool>& stop,
-                            const LoadProgressSink& progress) {
+Status read_load_files(LoadOptions& options) {
   const WorkloadType& type = workload_type(options.workload);
-  TOPSPIN_TRY(check_load(options));
+  return type.read_files ? type.read_files(options) : Status();
+}
+
+Result<LoadResult> run_load(const LoadOptions& asked, const std::atomic<bool>& stop,
+                            const LoadProgressSink& progress) {
+  const WorkloadType& type = workload_type(asked.workload);
+  TOPSPIN_TRY(check_load(asked));
+  LoadOptions options = asked;
+  TOPSPIN_TRY(read_load_files(options));
   TOPSPIN_ASSIGN(const TargetParts parts, split_target(options.target));
   TOPSPIN_TRY(check_target(parts, options));
   TOPSPIN_ASSIGN(const Target target, resolve_allowed(options));

@@ -142,6 +142,12 @@ class PlanSection {
         value = std::to_string(*number);
     } else if (option.kind == LoadOption::Kind::kFlag) {
       if (const auto is_set = flag(key)) value = *is_set ? "true" : "false";
+    } else if (option.kind == LoadOption::Kind::kList) {
+      texts(key, [&](const std::string& item, const toml::source_region&) {
+        if (item.find('\n') != std::string::npos)
+          return fail(key, "has an item with a line end; give one item per text");
+        value = value.value_or("") + item + "\n";
+      });
     } else {
       value = text(key);
     }

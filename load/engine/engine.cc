@@ -196,6 +196,7 @@ void Engine::report_share(Workload& workload, int64_t now_ns, LoadReport report)
   workload.report(now);
   report.tcp = now.tcp;
   report.http = std::move(now.http);
+  report.tls = std::move(now.tls);
   report.connect_latency = std::move(now.connect_latency);
   report.bytes_received = now.bytes_received;
   report.port_unreachable = now.port_unreachable;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/base/check.h"
+#include "core/base/clock.h"
 #include "load/wire/tcp_socket.h"
 
 namespace topspin {
@@ -92,7 +93,7 @@ void HttpConnection::fail(HttpFailure failure) {
   state_ = State::kEnded;
   unsent_ = {};
   const auto lose = [&](uint64_t exchange) {
-    HttpEvent event{HttpEvent::Kind::kFailed, exchange, nullptr, failure};
+    HttpEvent event{HttpEvent::Kind::kFailed, exchange, nullptr, failure, 0};
     push(std::move(event));
   };
   if (std::exchange(is_busy_, false)) lose(exchange_);
@@ -100,7 +101,7 @@ void HttpConnection::fail(HttpFailure failure) {
   if (http2_) {
     for (const uint64_t exchange : http2_->abandon()) lose(exchange);
   }
-  push({HttpEvent::Kind::kEnded, 0, nullptr, std::move(failure)});
+  push({HttpEvent::Kind::kEnded, 0, nullptr, std::move(failure), 0});
 }
 
 void HttpConnection::fail_io(const IoResult& result) {
@@ -117,7 +118,7 @@ void HttpConnection::fail_io(const IoResult& result) {
 }
 
 void HttpConnection::connected() {
-  push({HttpEvent::Kind::kConnected, 0, nullptr, {}});
+  push({HttpEvent::Kind::kConnected, 0, nullptr, {}, monotonic_now_ns()});
   if (server_.tls) {
     stream_.secure(*server_.tls, session_);
     state_ = State::kSecuring;
@@ -137,7 +138,7 @@ bool HttpConnection::secure() {
       fail_io(result);
     return false;
   }
-  push({HttpEvent::Kind::kSecured, 0, nullptr, {}});
+  push({HttpEvent::Kind::kSecured, 0, nullptr, {}, monotonic_now_ns()});
   if (http2_ && stream_.alpn() != "h2") {
     fail({HttpFailure::Kind::kTls, 0, false, "the server does not choose h2 by ALPN"});
     return false;
@@ -201,7 +202,7 @@ void HttpConnection::end_of_stream() {
     return;
   }
   is_busy_ = false;
-  push({HttpEvent::Kind::kAnswered, exchange_, &response_.answer(), {}});
+  push({HttpEvent::Kind::kAnswered, exchange_, &response_.answer(), {}, 0});
   fail({HttpFailure::Kind::kTruncated, 0, false, {}});
 }
 
@@ -223,12 +224,12 @@ void HttpConnection::read_http1(uint32_t events) {
         // After an answer to half a request, nothing else can be said here.
         was_last_ = was_last_ || !response_.keep_alive() || !unsent_.empty();
         unsent_ = {};
-        push({HttpEvent::Kind::kAnswered, exchange_, &response_.answer(), {}});
+        push({HttpEvent::Kind::kAnswered, exchange_, &response_.answer(), {}, 0});
       }
     }
     if (!bytes.empty()) {
       // These bytes answer no request, so later answers on this connection could not be recognised.
-      push({HttpEvent::Kind::kStray, 0, nullptr, {}});
+      push({HttpEvent::Kind::kStray, 0, nullptr, {}, 0});
       return fail({HttpFailure::Kind::kMalformed, 0, true, {}});
     }
     if (was_last_ && !is_busy_) return;  // its user closes it
@@ -274,20 +275,22 @@ void HttpConnection::take_http2() {
     Http2Session::Ended& one = answered_.emplace_back(std::move(ended.front()));
     switch (one.fate) {
       case Http2Session::Fate::kAnswered:
-        push({HttpEvent::Kind::kAnswered, one.exchange, &one.answer, {}});
+        push({HttpEvent::Kind::kAnswered, one.exchange, &one.answer, {}, 0});
         break;
       case Http2Session::Fate::kNotProcessed:
         push({HttpEvent::Kind::kFailed,
               one.exchange,
               nullptr,
-              {HttpFailure::Kind::kNotProcessed, 0, one.has_bytes, "REFUSED_STREAM"}});
+              {HttpFailure::Kind::kNotProcessed, 0, one.has_bytes, "REFUSED_STREAM"},
+              0});
         break;
       case Http2Session::Fate::kReset:
-        push({HttpEvent::Kind::kFailed,
-              one.exchange,
-              nullptr,
-              {HttpFailure::Kind::kReset, 0, one.has_bytes,
-               std::string(http2_error_name(one.code))}});
+        push(
+            {HttpEvent::Kind::kFailed,
+             one.exchange,
+             nullptr,
+             {HttpFailure::Kind::kReset, 0, one.has_bytes, std::string(http2_error_name(one.code))},
+             0});
         break;
     }
   }

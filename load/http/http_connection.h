@@ -8,7 +8,7 @@
 //   connection->ready(events);                // whenever epoll says so
 //   while (auto event = connection->next_event()) ...   // after each of these calls
 //
-// It never blocks, has no clock and no timeout: its user gives up by destroying it or by cancel().
+// It never blocks, and has no timeout: its user gives up by destroying it or by cancel().
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <sys/epoll.h>
@@ -66,6 +67,7 @@ struct HttpEvent {
   uint64_t exchange = 0;               // kAnswered, kFailed
   const HttpAnswer* answer = nullptr;  // kAnswered
   HttpFailure failure;
+  int64_t at_monotonic_ns = 0;  // kConnected, kSecured: one call of ready() may do both
 };
 
 class HttpConnection {
@@ -86,7 +88,8 @@ class HttpConnection {
   bool is_resumed() const { return stream_.is_resumed(); }
   std::string tls_version() const { return stream_.tls_version(); }
   std::string_view alpn() const { return stream_.alpn(); }
-  uint64_t bytes_received() const { return bytes_received_; }
+  /// Since the last call.
+  uint64_t take_bytes_received() { return std::exchange(bytes_received_, 0); }
 
   /// Whether another exchange may begin now.
   bool can_begin() const;

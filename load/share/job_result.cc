@@ -194,6 +194,10 @@ LoadResult join_job(const LoadOptions& options, const Schedule& schedule,
       if (!whole.http) whole.http.emplace();
       whole.http->merge(*report.http);
     }
+    if (report.tls) {
+      if (!whole.tls) whole.tls.emplace();
+      whole.tls->merge(*report.tls);
+    }
     whole.connect_latency.merge(report.connect_latency);
     whole.bytes_received += report.bytes_received;
     whole.port_unreachable += report.port_unreachable;

@@ -29,6 +29,8 @@ struct WorkloadType {
   /// Checks the options together, after each was checked alone. May be empty.
   std::function<Status(const LoadOptions&)> check;
   std::function<Status(const LoadOptions&, const TargetParts&)> check_target;
+  /// Reads the files that the options name into the options. May be empty.
+  std::function<Status(LoadOptions&)> read_files;
   /// Whether a client stays one flow and sends on it once per period. Empty means no.
   std::function<bool(const LoadOptions&)> keeps_flows;
   /// Like run_load(), with checked options.

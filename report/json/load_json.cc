@@ -60,8 +60,22 @@ Json load_http_json(const LoadResult& result) {
   Json json = {{"statuses", std::move(statuses)}, {"body_bytes", result.http->body_bytes}};
   result.http->for_each_class(
       [&](std::string_view name, uint64_t count) { json[std::string(name)] = count; });
-  json["http_errors"] = result.http->errors();
+  json["http_errors"] = result.total.accounts.http_errors;
+  json["checks"] = result.http->checks;
+  json["failures"] = result.http->failures;
+  json["sent_again"] = result.http->sent_again;
+  json["cookies_dropped"] = result.http->cookies_dropped;
   return json;
+}
+
+Json load_tls_json(const LoadResult& result) {
+  if (!result.tls) return nullptr;
+  const TlsAccounts& tls = *result.tls;
+  return {{"handshakes", tls.handshakes},
+          {"resumed", tls.resumed},
+          {"failed", tls.failed},
+          {"versions", tls.versions},
+          {"handshake_ns", latency_json(tls.handshake_latency.summary())}};
 }
 
 Json worker_json(const WorkerPart& worker, const LoadResult& result) {
@@ -109,6 +123,7 @@ std::string load_result_json(const LoadResult& result) {
   add_load_part(json, result.total, result);
   json["tcp"] = load_tcp_json(result);
   json["http"] = load_http_json(result);
+  json["tls"] = load_tls_json(result);
   json["bytes_received"] = result.bytes_received;
   json["port_unreachable"] = result.port_unreachable;
   json["errors"] = result.errors;

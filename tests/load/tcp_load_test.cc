@@ -106,7 +106,7 @@ TEST(Http, KeepAliveAndEveryFate) {
         tcp_load(WorkloadKind::kHttp, server.target(), "0:40 over 200ms, hold 1s, 40:0 over 200ms");
     options.period_ns = 100 * kMs;
     options.timeout_ns = 150 * kMs;
-    options.http_keep_alive = keep_alive;
+    options.http.requests_per_connection = keep_alive ? 0 : 1;
     const auto result = run_load(options, kNeverStop, {});
     ASSERT_TRUE(result.ok()) << result.error().message;
     auto truth = server.stop();
@@ -152,7 +152,7 @@ TEST(Http, StatusesAreCountedByClassAndByStage) {
   EXPECT_EQ(http.of_class(5), truth.fates[TcpFate::kError]);
   const LoadAccounts& a = result->total.accounts;
   EXPECT_EQ(a.http_errors, truth.fates[TcpFate::kNotFound] + truth.fates[TcpFate::kError]);
-  EXPECT_EQ(a.http_errors, http.errors());
+  EXPECT_EQ(a.http_errors, http.error_statuses());
   EXPECT_EQ(a.done(), truth.fates[TcpFate::kWhole]);
   EXPECT_EQ(a.lost, 0u);
   ASSERT_EQ(result->stages.size(), 2u);
@@ -256,7 +256,7 @@ TEST(Http, AClosedLoopAsksAgainAPeriodAfterEachAnswer) {
     LoadOptions options = tcp_load(WorkloadKind::kHttp, server.target(), "4:4 over 500ms");
     options.period_ns = kMs;
     options.closed_loop = true;
-    options.http_keep_alive = keep_alive;
+    options.http.requests_per_connection = keep_alive ? 0 : 1;
     const auto result = run_load(options, kNeverStop, {});
     ASSERT_TRUE(result.ok()) << result.error().message;
     auto truth = server.stop();
@@ -279,7 +279,7 @@ TEST(Http, AClosedLoopAsksAgainAPeriodAfterEachAnswer) {
 TEST(Http, PathsThatWouldBreakTheRequestAreRefused) {
   for (const char* path : {"", "x", "/a b", "/a\r\nHost: evil", "/\x01"}) {
     LoadOptions options = tcp_load(WorkloadKind::kHttp, "127.0.0.1:9", "1:1 over 1s");
-    options.http_path = path;
+    options.http.path = path;
     const auto result = run_load(options, kNeverStop, {});
     ASSERT_FALSE(result.ok()) << path;
     EXPECT_EQ(result.error().code, ErrorCode::kUsage);

@@ -64,13 +64,25 @@ Blocks load_blocks(const LoadResult& load) {
     append(verdict, say("; {}", words(reason)));
   Blocks blocks{Paragraph{std::move(verdict)}};
   if (load.http) {
-    const uint64_t errors = load.http->errors();
+    const uint64_t errors = load.total.accounts.http_errors;
     blocks.emplace_back(
         Paragraph{say("HTTP statuses: {}; {} errors.", http_statuses_text(*load.http),
                       errors > 0 ? toned(Tone::kBad, count(errors)) : count(errors))});
   }
   if (load.http && load.http->malformed > 0)
     blocks.emplace_back(Paragraph{say("{}.", words(http_malformed_text(*load.http), 120))});
+  if (load.http && !load.http->checks.empty())
+    blocks.emplace_back(
+        Paragraph{say("Answers that failed a check: {}.", words(http_checks_text(*load.http)))});
+  if (load.http && !load.http->failures.empty())
+    blocks.emplace_back(Paragraph{say("Failed: {}.", words(http_failures_text(*load.http)))});
+  if (load.tls) {
+    const HistogramSummary handshake = load.tls->handshake_latency.summary();
+    blocks.emplace_back(
+        Paragraph{say("TLS: {} handshakes, {} of them resumed, {} failed; median {}, p99 {}.",
+                      count(load.tls->handshakes), count(load.tls->resumed),
+                      count(load.tls->failed), duration(handshake.p50), duration(handshake.p99))});
+  }
   if (load.tcp && load.tcp->lost() > 0) {
     const TcpAccounts& t = *load.tcp;
     blocks.emplace_back(Paragraph{
@@ -152,7 +164,26 @@ void add_answers(const LoadResult& load, Facts& facts) {
   if (load.http->malformed > 0)
     facts.list.emplace_back("", say("{}", words(http_malformed_text(*load.http))));
   const uint64_t answers = a.replied + a.late_replies;
-  if (const uint64_t errors = load.http->errors(); errors > 0)
+  if (!load.http->checks.empty())
+    facts.list.emplace_back("checks", say("failed by {}", words(http_checks_text(*load.http))));
+  if (!load.http->failures.empty())
+    facts.list.emplace_back("failed", say("{}", words(http_failures_text(*load.http))));
+  if (load.http->sent_again > 0)
+    facts.list.emplace_back("sent again", say("{} requests that the server had not touched",
+                                              count(load.http->sent_again)));
+  if (load.http->cookies_dropped > 0)
+    facts.list.emplace_back(
+        "cookies", say("{} found no room at their client", count(load.http->cookies_dropped)));
+  if (load.tls) {
+    std::vector<Line> versions;
+    for (const auto& [version, times] : load.tls->versions)
+      versions.push_back(say("{} {}", words(version), count(times)));
+    facts.list.emplace_back(
+        "tls", say("handshakes {}, resumed {}, failed {}{}{}", count(load.tls->handshakes),
+                   count(load.tls->resumed), count(load.tls->failed), versions.empty() ? "" : "; ",
+                   listed(versions)));
+  }
+  if (const uint64_t errors = a.http_errors; errors > 0)
     facts.list.emplace_back("",
                             say("{} of {} answers were errors ({})", count(errors), count(answers),
                                 share(static_cast<double>(errors) / static_cast<double>(answers))));
@@ -202,6 +233,7 @@ Table result_latencies(const LoadResult& load) {
     add("From the actual sending", load.total.latency_actual);
   }
   if (load.tcp) add("Connect", load.connect_latency);
+  if (load.tls) add("TLS handshake", load.tls->handshake_latency);
   add("Lateness of the generator", load.total.own_lateness);
   return table;
 }
