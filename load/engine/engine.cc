@@ -32,7 +32,7 @@ Engine::Engine(const LoadOptions& options, Schedule schedule, Target target, con
       schedule_(std::move(schedule)),
       target_(std::move(target)),
       rhythm_(rhythm),
-      limits_(read_host_limits()),
+      limits_(share_of(read_host_limits(), options.share_count)),
       timetable_(schedule_, rhythm, options.closed_loop),
       ledger_(schedule_, ledger_settings) {}
 

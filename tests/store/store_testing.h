@@ -150,7 +150,7 @@ inline auto members(auto& value) {
     // A run does not keep which workers sent its load, nor what each did not send.
     auto& [workload, target, replies, wall, monotonic, early, clients, joined, stages, total,
            planned, has_plan, closed, tcp, http, tls, connect, bytes, unreachable, errors, kernel,
-           own, gso, workers, never_scheduled_reasons, reasons] = value;
+           own, gso, workers, are_threads, never_scheduled_reasons, reasons] = value;
     return std::tie(workload, target, replies, wall, monotonic, early, clients, joined, stages,
                     total, planned, has_plan, closed, tcp, http, tls, connect, bytes, unreachable,
                     errors, kernel, own, gso, reasons);
