@@ -9,10 +9,10 @@
 
 #include <fmt/format.h>
 
-#include "ci/csv.h"
 #include "ci/judgement/compare.h"
 #include "ci/statistics/change_points.h"
 #include "ci/statistics/random.h"
+#include "core/number/csv.h"
 
 namespace topspin {
 namespace {

@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include "load/share/load_threads.h"
 #include "load/workloads/workload_type.h"
 
 namespace topspin {
@@ -57,13 +59,26 @@ Status check_reach(const LoadOptions& options) {
   return {};
 }
 
-Result<LoadResult> run_load(const LoadOptions& options, const std::atomic<bool>& stop,
-                            const LoadProgressSink& progress) {
+Status read_load_files(LoadOptions& options) {
   const WorkloadType& type = workload_type(options.workload);
-  TOPSPIN_TRY(check_load(options));
+  return type.read_files ? type.read_files(options) : Status();
+}
+
+Result<LoadResult> run_load(const LoadOptions& asked, const std::atomic<bool>& stop,
+                            const LoadProgressSink& progress) {
+  const WorkloadType& type = workload_type(asked.workload);
+  TOPSPIN_TRY(check_load(asked));
+  LoadOptions options = asked;
+  TOPSPIN_TRY(read_load_files(options));
   TOPSPIN_ASSIGN(const TargetParts parts, split_target(options.target));
   TOPSPIN_TRY(check_target(parts, options));
   TOPSPIN_ASSIGN(const Target target, resolve_allowed(options));
+  if (options.feed == nullptr) {
+    const uint32_t threads = options.threads != 0 ? options.threads
+                                                  : threads_for(options, target.is_loopback,
+                                                                sysconf(_SC_NPROCESSORS_ONLN));
+    if (threads > 1) return run_in_threads(options, target, threads, stop, progress);
+  }
   return type.run(options, target, stop, progress);
 }
 

@@ -1,13 +1,14 @@
 // The public interface of load: sends traffic on a schedule and accounts for the answers.
 //
 // run_load() blocks its thread until the load is over. It opens real sockets, uses only that
-// thread, and has closed everything when it returns. Times in results are nanoseconds since the
-// load began, except started_*.
+// thread or LoadOptions::threads others, and has closed everything when it returns. Times in
+// results are nanoseconds since the load began, except started_*.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,6 +26,9 @@
 namespace topspin {
 
 class ScheduleFeed;
+struct CsvTable;
+
+inline constexpr uint32_t kMaxLoadThreads = 64;
 
 /// The format of a ping on the wire; see wire.h.
 enum class WireProfile : uint8_t {
@@ -40,6 +44,27 @@ enum class SocketMode : uint8_t {
   kShared,  // few sockets; every client is a source address in 127.0.0.0/8 and a port
 };
 
+/// What clients of HTTP ask for, and what they expect.
+struct HttpLoadOptions {
+  std::string path = "/";            // unless the target is a URL with a path
+  std::string method;                // empty: GET, or POST with a body
+  std::vector<std::string> headers;  // "Name: value"
+  std::string body;
+  std::string body_file;      // instead; read_load_files() reads it
+  std::string data_file;      // CSV, whose columns are {name} in path, headers and body; likewise
+  bool cookies = false;       // each client keeps its own
+  std::string expect_status;  // "200,3xx"; empty: 200 to 399
+  std::vector<std::string> checks;       // load/http/http_checks.h
+  uint32_t requests_per_connection = 0;  // 0: no limit; 1: a connection for each request
+  bool insecure = false;                 // the server's certificate is not verified
+  std::string ca_file;                   // empty: the system's certificates
+  bool resumption = true;                // of TLS sessions
+  bool http2 = false;
+  uint32_t streams = 1;  // HTTP/2: requests of a client at once
+
+  std::shared_ptr<const CsvTable> data;  // of data_file
+};
+
 struct LoadOptions {
   WorkloadKind workload = WorkloadKind::kUdpPingpong;
   std::string target;             // "HOST:PORT", "[IPV6]:PORT"; http: also a URL
@@ -50,6 +75,7 @@ struct LoadOptions {
   int64_t late_after_ns = 10 * kNanosPerMilli;  // own lateness above this counts as sent late
   // Clients are due at multiples of this, several at once; nullopt: a thousandth of the period.
   std::optional<int64_t> grid_ns;
+  uint32_t threads = 0;      // that send; 0: as many as the rate needs
   bool closed_loop = false;  // udp-pingpong, http: wait for the answer, sleep a period, repeat
 
   // udp-pingpong.
@@ -67,15 +93,16 @@ struct LoadOptions {
   std::string request;
   std::optional<uint64_t> expect_bytes;  // an answer shorter than this is truncated
 
-  // http.
-  std::string http_path = "/";  // unless the target is a URL with a path
-  bool http_keep_alive = true;  // false: a connection for each request
+  HttpLoadOptions http;
 
   int64_t progress_ns = kNanosPerSecond;
 
   // Not an option: a worker's share of a load (load/engine/schedule_feed.h). Its schedule changes
   // while it runs. Only for workloads with WorkloadType::can_be_shared. Outlives the load.
   ScheduleFeed* feed = nullptr;
+  // Not options: the part of the load that this is, of how many. Parts take turns at rows of data.
+  uint32_t share = 0;
+  uint32_t share_count = 1;
   // Not an option of a load: the only addresses that a worker sends to; empty: any.
   std::vector<AddressPrefix> allowed;
 };
@@ -91,6 +118,9 @@ struct LoadProgress {
 };
 
 using LoadProgressSink = std::function<void(const LoadProgress&)>;
+
+/// Reads the files that the options name. run_load() does it if it was not done.
+Status read_load_files(LoadOptions& options);
 
 /// Checks that workload, target and path fit together. kUsage says what does not.
 Status check_target(const TargetParts& target, const LoadOptions& options);

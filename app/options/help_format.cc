@@ -74,7 +74,7 @@ std::string HelpFormat::make_help(const CLI::App* app, std::string name,
   out += make_subcommands(app, mode);
   for (const char* group :
        {"Options", kIncidentsGroup, kCaptureGroup, kScheduleGroup, kMessagesGroup, kSubjectGroup,
-        kTimeGroup, kProbesGroup, kStorageGroup, kMetricsGroup, kDisplayGroup}) {
+        kTimeGroup, kWorkersGroup, kProbesGroup, kStorageGroup, kMetricsGroup, kDisplayGroup}) {
     const auto options = app->get_options([&](const CLI::Option* option) {
       return option->get_group() == group && option->nonpositional() && !is_help(app, option);
     });

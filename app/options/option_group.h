@@ -20,6 +20,7 @@ inline constexpr const char* kScheduleGroup = "Schedule";
 inline constexpr const char* kMessagesGroup = "Messages";
 inline constexpr const char* kSubjectGroup = "Subject";
 inline constexpr const char* kTimeGroup = "Time";
+inline constexpr const char* kWorkersGroup = "Workers";
 inline constexpr const char* kProbesGroup = "Probes";
 inline constexpr const char* kStorageGroup = "Storage";
 inline constexpr const char* kMetricsGroup = "Metrics";

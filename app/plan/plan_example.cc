@@ -95,7 +95,7 @@ runtime = "none"                    # "auto": look inside node, CPython, Go, the
 rules = [
   "p99(reply_latency) < 50ms",
   "losses == 0",
-  "lost == 0",
+  "lost == 0",                      # { rule = "lost == 0", abort = true } ends a run at once
   "active_flows == clients during hold",
   "active_flows == 0 after ramp_down",
   "fds after ramp_down <= before + 2",
@@ -105,6 +105,8 @@ rules = [
 # branch = "main"
 )toml";
 
+constexpr size_t kExampleColumns = 96;
+
 /// A line for each workload, with its keys in addition to those of the schedule.
 std::string workload_lines() {
   std::vector<std::string> schedule;
@@ -112,9 +114,17 @@ std::string workload_lines() {
   std::string lines = "# More keys: late_after; and for";
   for (const WorkloadType& type : workload_types()) {
     std::string keys;
+    size_t column = type.name().size() + 6;
     for (const LoadOption& option : type.options) {
       if (std::find(schedule.begin(), schedule.end(), option.name) != schedule.end()) continue;
-      keys += fmt::format("{}{}", keys.empty() ? "" : ", ", option.name);
+      if (!keys.empty()) keys += ", ";
+      if (column + option.name.size() > kExampleColumns) {
+        keys.back() = '\n';
+        keys += "#     ";
+        column = 6;
+      }
+      keys += option.name;
+      column += option.name.size() + 2;
     }
     std::replace(keys.begin(), keys.end(), '-', '_');
     lines += fmt::format("\n#   {}: {}", type.name(), keys.empty() ? "none" : keys);

@@ -142,12 +142,27 @@ class PlanSection {
         value = std::to_string(*number);
     } else if (option.kind == LoadOption::Kind::kFlag) {
       if (const auto is_set = flag(key)) value = *is_set ? "true" : "false";
+    } else if (option.kind == LoadOption::Kind::kList) {
+      texts(key, [&](const std::string& item, const toml::source_region&) {
+        if (item.find('\n') != std::string::npos)
+          return fail(key, "has an item with a line end; give one item per text");
+        value = value.value_or("") + item + "\n";
+      });
     } else {
       value = text(key);
     }
     if (!value) return;
     if (const Status set = option.set(draft, *value); !set.ok()) fail(key, set.error().message);
     draft.texts[option.name] = std::move(*value);
+  }
+
+  /// Visits each item of a list.
+  void items(const std::string& key, const std::function<void(const toml::node&)>& visit) {
+    const toml::node* n = node(key);
+    if (n == nullptr) return;
+    const toml::array* list = n->as_array();
+    if (list == nullptr) return fail(key, "must be a list: [\"...\", \"...\"]");
+    for (const toml::node& item : *list) visit(item);
   }
 
   /// Visits each text of a list, with its position in the file.

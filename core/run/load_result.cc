@@ -57,7 +57,7 @@ uint64_t HttpAccounts::of_class(int hundreds) const {
   return sum;
 }
 
-uint64_t HttpAccounts::errors() const {
+uint64_t HttpAccounts::error_statuses() const {
   uint64_t sum = 0;
   for (const auto& [status, count] : statuses) {
     if (is_http_error(status)) sum += count;
@@ -70,6 +70,20 @@ std::string http_statuses_text(const HttpAccounts& http) {
   for (const auto& [status, count] : http.statuses)
     text += fmt::format("{}{}: {}", text.empty() ? "" : ", ", status, count);
   return text.empty() ? "no answer" : text;
+}
+
+std::string http_checks_text(const HttpAccounts& http) {
+  std::string text;
+  for (const auto& [name, failed] : http.checks)
+    text += fmt::format("{}{}: {}", text.empty() ? "" : ", ", name, failed);
+  return text;
+}
+
+std::string http_failures_text(const HttpAccounts& http) {
+  std::string text;
+  for (const auto& [reason, count] : http.failures)
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, reason);
+  return text;
 }
 
 std::string http_malformed_text(const HttpAccounts& http) {
@@ -97,6 +111,23 @@ void HttpAccounts::merge(const HttpAccounts& other) {
   body_bytes += other.body_bytes;
   if (malformed == 0) malformed_head = other.malformed_head;
   malformed += other.malformed;
+  for (const auto& [name, count] : other.checks) checks[name] += count;
+  for (const auto& [reason, count] : other.failures) count_failure(reason, count);
+  sent_again += other.sent_again;
+  cookies_dropped += other.cookies_dropped;
+}
+
+void HttpAccounts::count_failure(const std::string& reason, uint64_t times) {
+  const bool has_room = failures.size() < kMostReasons - 1 || failures.contains(reason);
+  failures[has_room ? reason : "other reasons"] += times;
+}
+
+void TlsAccounts::merge(const TlsAccounts& other) {
+  handshakes += other.handshakes;
+  resumed += other.resumed;
+  failed += other.failed;
+  for (const auto& [version, count] : other.versions) versions[version] += count;
+  handshake_latency.merge(other.handshake_latency);
 }
 
 void LoadPart::merge(const LoadPart& other) {
@@ -152,6 +183,10 @@ Result<LoadResult> merge_loads(std::span<const LoadResult> loads) {
     if (load.http) {
       if (!whole.http) whole.http.emplace();
       whole.http->merge(*load.http);
+    }
+    if (load.tls) {
+      if (!whole.tls) whole.tls.emplace();
+      whole.tls->merge(*load.tls);
     }
     whole.connect_latency.merge(load.connect_latency);
     whole.bytes_received += load.bytes_received;

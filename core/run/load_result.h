@@ -42,7 +42,7 @@ struct LoadAccounts {
   uint64_t duplicates = 0;    // answered again
   uint64_t unexpected = 0;    // replies to nothing that was sent: foreign, mangled or too old
   uint64_t dead_clients = 0;  // closed loop: waited forever, until they left or the load ended
-  uint64_t http_errors = 0;   // included in `replied`: with an error status (is_http_error)
+  uint64_t http_errors = 0;   // included in `replied`: with an unexpected status, or failed a check
 
   /// What the server was asked for: all that was due, except what the generator failed to send.
   uint64_t asked() const;
@@ -157,10 +157,22 @@ struct HttpAccounts {
   /// terminal.
   uint64_t malformed = 0;
   std::string malformed_head;
+  /// How many answers failed each check; also those that none failed. By name. Such an answer is
+  /// one of LoadAccounts::http_errors, once.
+  std::map<std::string, uint64_t> checks;
+  /// Why connections or requests failed, of TcpAccounts::failed: by reason, at most kMostReasons.
+  std::map<std::string, uint64_t> failures;
+  uint64_t sent_again = 0;       // requests that an HTTP/2 server said it had not touched
+  uint64_t cookies_dropped = 0;  // found no room at their client
+
+  static constexpr size_t kMostReasons = 16;
+  /// Counts a failure; under "other reasons" if there are too many.
+  void count_failure(const std::string& reason, uint64_t times = 1);
 
   /// How many had a status of this class: 2 is 200 to 299.
   uint64_t of_class(int hundreds) const;
-  uint64_t errors() const;
+  /// How many had a status that is an error by itself. What a load expects may differ.
+  uint64_t error_statuses() const;
   /// Keeps the `malformed_head` that came first.
   void merge(const HttpAccounts& other);
 
@@ -177,8 +189,24 @@ struct HttpAccounts {
   }
 };
 
+/// The connections of a load that speaks TLS.
+struct TlsAccounts {
+  uint64_t handshakes = 0;                   // that were completed
+  uint64_t resumed = 0;                      // of them: a session went on
+  uint64_t failed = 0;                       // HttpAccounts::failures has the reasons
+  std::map<std::string, uint64_t> versions;  // "TLSv1.3" -> handshakes
+  Histogram handshake_latency;               // from TCP's to TLS's connection
+
+  void merge(const TlsAccounts& other);
+};
+
 /// "200: 98, 404: 2"; "no answer" if there was none.
 std::string http_statuses_text(const HttpAccounts& http);
+
+/// "status: 3, json /id: 0"; empty without checks.
+std::string http_checks_text(const HttpAccounts& http);
+/// "2 TLS: self-signed certificate"; empty if nothing failed.
+std::string http_failures_text(const HttpAccounts& http);
 
 /// "20 replies were not HTTP, the first began "+OK""; empty if all were HTTP.
 std::string http_malformed_text(const HttpAccounts& http);
@@ -237,6 +265,7 @@ struct LoadResult {
 
   std::optional<TcpAccounts> tcp;
   std::optional<HttpAccounts> http;
+  std::optional<TlsAccounts> tls;
   Histogram connect_latency;  // TCP: connect() to established
   uint64_t bytes_received = 0;
   uint64_t port_unreachable = 0;           // UDP: ICMP replies that the port is closed
@@ -246,6 +275,7 @@ struct LoadResult {
   bool gso = false;
 
   std::vector<WorkerPart> workers;  // empty: one generator, this one
+  bool are_threads = false;         // the workers are threads of this process
   // Of never_scheduled, by reason: "a worker died", ...; what is left over is a slow generator's.
   std::map<std::string, uint64_t> never_scheduled_reasons;
 

@@ -36,6 +36,7 @@ struct LoadReport {
   // Since the worker began.
   std::optional<TcpAccounts> tcp;
   std::optional<HttpAccounts> http;
+  std::optional<TlsAccounts> tls;
   Histogram connect_latency;
   uint64_t bytes_received = 0;
   uint64_t port_unreachable = 0;

@@ -26,6 +26,10 @@ std::string load_silence(const LoadResult& result) {
     return fmt::format("{} in HTTP, of {} messages: {}; check what serves {}", kLoadSilence, a.sent,
                        http_malformed_text(*result.http), result.target);
   }
+  if (result.http && !result.http->failures.empty()) {
+    return fmt::format("{}, of {} messages, from {}: {}", kLoadSilence, a.sent, result.target,
+                       http_failures_text(*result.http));
+  }
   const bool refused = result.port_unreachable > 0 || (result.tcp && result.tcp->refused > 0);
   return fmt::format("{}, of {} messages: {} {}", kLoadSilence, a.sent,
                      refused ? "nobody listens on" : "check what serves", result.target);

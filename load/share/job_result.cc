@@ -49,7 +49,8 @@ void add_never_sent(LoadPart& part, uint64_t count) {
 }
 
 std::string name_of(const WorkerPart& worker) {
-  return fmt::format("worker {} ({})", worker.id, worker.host);
+  return worker.host.empty() ? fmt::format("thread {}", worker.id)
+                             : fmt::format("worker {} ({})", worker.id, worker.host);
 }
 
 }  // namespace
@@ -193,6 +194,10 @@ LoadResult join_job(const LoadOptions& options, const Schedule& schedule,
     if (report.http) {
       if (!whole.http) whole.http.emplace();
       whole.http->merge(*report.http);
+    }
+    if (report.tls) {
+      if (!whole.tls) whole.tls.emplace();
+      whole.tls->merge(*report.tls);
     }
     whole.connect_latency.merge(report.connect_latency);
     whole.bytes_received += report.bytes_received;

@@ -9,7 +9,7 @@ namespace topspin {
 namespace {
 
 constexpr uint64_t kJobFormat = 1;
-constexpr uint64_t kReportFormat = 1;
+constexpr uint64_t kReportFormat = 2;
 constexpr size_t kMostReasons = 100;
 constexpr uint64_t kMostErrors = 1000;  // errnos and statuses
 
@@ -36,6 +36,23 @@ void write_own(ByteWriter& out, const GeneratorCost& own) {
   out.number(own.descriptors_max);
   out.number(uint64_t{own.shared_sockets});
   out.number(own.sockets_opened);
+}
+
+void write_counts(ByteWriter& out, const std::map<std::string, uint64_t>& counts) {
+  out.number(uint64_t{counts.size()});
+  for (const auto& [name, count] : counts) {
+    out.text(name);
+    out.number(count);
+  }
+}
+
+std::map<std::string, uint64_t> read_counts(ByteReader& in) {
+  std::map<std::string, uint64_t> counts;
+  for (uint64_t left = in.number(kMostErrors); left > 0 && in.is_good(); --left) {
+    std::string name(in.text());
+    counts[std::move(name)] = in.number(uint64_t{1} << 48);
+  }
+  return counts;
 }
 
 GeneratorCost read_own(ByteReader& in) {
@@ -101,6 +118,18 @@ Result<LoadOptions> job_options(const JobDescription& job) {
         ErrorCode::kUsage,
         fmt::format("{} cannot be sent by workers: its clients do not move", job.workload));
   }
+  for (const LoadOption& option : type.options) {
+    // A worker must not send files of its host to whom the store names.
+    if (option.is_of_host && job.options.contains(option.name)) {
+      return make_error(
+          ErrorCode::kUsage,
+          fmt::format("--{} names a file of one host; workers cannot use it", option.name));
+    }
+  }
+  if (job.options.contains("threads")) {
+    return make_error(ErrorCode::kUsage,
+                      "--threads is for a load that this host sends; a worker has one");
+  }
   TOPSPIN_ASSIGN(LoadOptions options, read_load_options(type, job.target, job.options));
   TOPSPIN_TRY(check_load(options));
   TOPSPIN_ASSIGN(const TargetParts parts, split_target(options.target));
@@ -137,15 +166,23 @@ std::string encode_report(const LoadReport& report) {
     out.number(report.http->body_bytes);
     out.number(report.http->malformed);
     out.text(report.http->malformed_head);
+    write_counts(out, report.http->checks);
+    write_counts(out, report.http->failures);
+    out.number(report.http->sent_again);
+    out.number(report.http->cookies_dropped);
+  }
+  out.number(uint64_t{report.tls.has_value()});
+  if (report.tls) {
+    out.number(report.tls->handshakes);
+    out.number(report.tls->resumed);
+    out.number(report.tls->failed);
+    write_counts(out, report.tls->versions);
+    out.text(report.tls->handshake_latency.encode());
   }
   out.text(report.connect_latency.encode());
   out.number(report.bytes_received);
   out.number(report.port_unreachable);
-  out.number(uint64_t{report.errors.size()});
-  for (const auto& [name, count] : report.errors) {
-    out.text(name);
-    out.number(count);
-  }
+  write_counts(out, report.errors);
   write_own(out, report.own);
   out.signed_number(report.clock_offset_ns);
   out.number(report.clock_error_ns);
@@ -187,14 +224,23 @@ Result<LoadReport> decode_report(std::string_view bytes) {
     http.body_bytes = in.number(uint64_t{1} << 60);
     http.malformed = in.number(uint64_t{1} << 48);
     http.malformed_head = in.text();
+    http.checks = read_counts(in);
+    http.failures = read_counts(in);
+    http.sent_again = in.number(uint64_t{1} << 48);
+    http.cookies_dropped = in.number(uint64_t{1} << 48);
+  }
+  if (in.number(1) == 1) {
+    TlsAccounts& tls = report.tls.emplace();
+    tls.handshakes = in.number(uint64_t{1} << 48);
+    tls.resumed = in.number(uint64_t{1} << 48);
+    tls.failed = in.number(uint64_t{1} << 48);
+    tls.versions = read_counts(in);
+    read_histogram(in, tls.handshake_latency);
   }
   read_histogram(in, report.connect_latency);
   report.bytes_received = in.number(uint64_t{1} << 60);
   report.port_unreachable = in.number(uint64_t{1} << 48);
-  for (uint64_t count = in.number(kMostErrors); count > 0 && in.is_good(); --count) {
-    std::string name(in.text());
-    report.errors[std::move(name)] = in.number(uint64_t{1} << 48);
-  }
+  report.errors = read_counts(in);
   report.own = read_own(in);
   report.clock_offset_ns = in.signed_number();
   report.clock_error_ns = in.time();

@@ -21,7 +21,7 @@
 namespace topspin {
 namespace {
 
-constexpr uint16_t kHttpPort = 80;
+constexpr uint16_t kHttpPort = 80, kHttpsPort = 443;
 
 struct FreeAddresses {
   void operator()(addrinfo* list) const { freeaddrinfo(list); }
@@ -56,7 +56,7 @@ std::string SocketAddress::text() const {
 std::string TargetParts::host_header() const {
   const bool is_v6 = host.find(':') != std::string::npos;
   const std::string name = is_v6 ? "[" + host.substr(0, host.find('%')) + "]" : host;
-  return port == kHttpPort ? name : fmt::format("{}:{}", name, port);
+  return port == (is_tls ? kHttpsPort : kHttpPort) ? name : fmt::format("{}:{}", name, port);
 }
 
 Result<TargetParts> split_target(const std::string& text) {
@@ -72,9 +72,10 @@ Result<TargetParts> split_target(const std::string& text) {
     std::string name(rest.substr(0, scheme));
     std::transform(name.begin(), name.end(), name.begin(),
                    [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-    if (name == "https") return wrong("topspin load does not speak TLS; use an http:// URL");
-    if (name != "http")
-      return wrong(fmt::format("the load does not know the scheme {}; use an http:// URL", name));
+    parts.is_tls = name == "https";
+    if (name != "http" && name != "https")
+      return wrong(
+          fmt::format("the load does not know the scheme {}; use http:// or https://", name));
     parts.is_url = true;
     rest.remove_prefix(scheme + 3);
     rest = rest.substr(0, rest.find('#'));  // a fragment is never sent
@@ -112,7 +113,7 @@ Result<TargetParts> split_target(const std::string& text) {
   if (parts.host.empty()) return wrong("no host");
   if (!has_port && !parts.is_url) return wrong("no port");
   if (!has_port) {
-    parts.port = kHttpPort;
+    parts.port = parts.is_tls ? kHttpsPort : kHttpPort;
     return parts;
   }
   const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), parts.port);

@@ -27,15 +27,16 @@ struct TargetParts {
   std::string host;  // without brackets; IPv6 may have a zone: fe80::1%eth0
   uint16_t port = 0;
   bool is_url = false;
-  std::string path;  // of a URL, with its query; empty: not given
+  bool is_tls = false;  // an https:// URL
+  std::string path;     // of a URL, with its query; empty: not given
 
   /// The host of an HTTP request: in brackets if it is an IPv6 address, without a zone (which means
   /// something only on this machine), and without the default port.
   std::string host_header() const;
 };
 
-/// Parses "HOST:PORT", "[IPV6]:PORT" or "http://HOST[:PORT][/PATH]". kUsage says what is wrong.
-/// Pure.
+/// Parses "HOST:PORT", "[IPV6]:PORT" or "http://HOST[:PORT][/PATH]", also with https://. kUsage
+/// says what is wrong. Pure.
 Result<TargetParts> split_target(const std::string& text);
 
 struct Target {

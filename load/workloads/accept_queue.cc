@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 
 #include "load/engine/engine.h"
-#include "load/workloads/tcp_socket.h"
+#include "load/wire/tcp_socket.h"
 #include "load/workloads/workload_type.h"
 
 namespace topspin {

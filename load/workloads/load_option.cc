@@ -1,5 +1,6 @@
 #include "load/workloads/load_option.h"
 
+#include <algorithm>
 #include <cctype>
 #include <charconv>
 
@@ -42,14 +43,36 @@ Result<uint64_t> read_number(const std::string& text, uint64_t least, uint64_t m
   return number;
 }
 
+LoadOption option_of_kind(LoadOption::Kind kind, std::string name, std::string help,
+                          std::string default_text) {
+  LoadOption option;
+  option.kind = kind;
+  option.name = std::move(name);
+  option.help = std::move(help);
+  option.default_text = std::move(default_text);
+  return option;
+}
+
+std::vector<std::string> list_items(const std::string& text) {
+  std::vector<std::string> items;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    if (end > at) items.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return items;
+}
+
 std::string LoadOption::placeholder() const {
+  if (!value_name.empty()) return value_name;
   switch (kind) {
     case Kind::kFlag: return {};
     case Kind::kNumber: return "COUNT";
     case Kind::kDuration: return "DURATION";
     case Kind::kRate: return "RATE";
     case Kind::kChoice: return fmt::format("{}", fmt::join(words, "|"));
-    case Kind::kText: break;
+    case Kind::kText:
+    case Kind::kList: break;
   }
   std::string text = name;
   for (char& c : text) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
@@ -58,32 +81,6 @@ std::string LoadOption::placeholder() const {
 
 LoadOption of_schedule(LoadOption option) {
   option.is_of_schedule = true;
-  return option;
-}
-
-LoadOption flag_option(std::string name, std::string help, bool LoadOptions::*member) {
-  LoadOption option{std::move(name), std::move(help), LoadOption::Kind::kFlag, {}, {}, 0, 0, {}};
-  option.set = [=](LoadDraft& draft, const std::string& text) -> Status {
-    draft.options.*member = text == "true";
-    return {};
-  };
-  return option;
-}
-
-LoadOption text_option(std::string name, std::string help, std::string LoadOptions::*member,
-                       std::string default_text) {
-  LoadOption option{std::move(name),
-                    std::move(help),
-                    LoadOption::Kind::kText,
-                    std::move(default_text),
-                    {},
-                    0,
-                    0,
-                    {}};
-  option.set = [=](LoadDraft& draft, const std::string& text) -> Status {
-    draft.options.*member = text;
-    return {};
-  };
   return option;
 }
 

@@ -28,7 +28,7 @@ struct LoadDraft {
 };
 
 struct LoadOption {
-  enum class Kind : uint8_t { kFlag, kNumber, kText, kDuration, kRate, kChoice };
+  enum class Kind : uint8_t { kFlag, kNumber, kText, kDuration, kRate, kChoice, kList };
 
   std::string name;  // as on the command line, without the hyphens: "expect-bytes"
   std::string help;
@@ -40,10 +40,21 @@ struct LoadOption {
   /// Options are set in the order of the list.
   std::function<Status(LoadDraft&, const std::string& text)> set;
   bool is_of_schedule = false;  // it decides when messages are sent, not what they are
+  std::string value_name;       // shown for its value; empty: as its kind and name say
+  char letter = 0;              // a short form, as 'H' for -H
+  bool is_of_host = false;      // it names a file of this host, which workers do not read
 
   /// "DURATION", "keep-alive|close", "PATH"; empty for a flag.
   std::string placeholder() const;
 };
+
+/// One without set().
+LoadOption option_of_kind(LoadOption::Kind kind, std::string name, std::string help,
+                          std::string default_text = {});
+
+/// A list (kList) may be given several times, and is a list in a plan. Its text has one item per
+/// line.
+std::vector<std::string> list_items(const std::string& text);
 
 /// The option with is_of_schedule set.
 LoadOption of_schedule(LoadOption option);
@@ -58,6 +69,11 @@ T& member_of(LoadDraft& draft, T LoadDraft::*member) {
   return draft.*member;
 }
 
+template <typename T>
+T& member_of(LoadDraft& draft, T HttpLoadOptions::*member) {
+  return draft.options.http.*member;
+}
+
 /// Parse "250ms" into nanoseconds, a text into the index of one of the words, and a number. The
 /// error says what is wrong with the text.
 Result<int64_t> read_duration(const std::string& text, bool zero_is_fine = false);
@@ -65,21 +81,45 @@ Result<size_t> read_word(const std::string& text, const std::vector<std::string_
 Result<uint64_t> read_number(const std::string& text, uint64_t least, uint64_t most);
 
 /// A flag's text is "true" or "false".
-LoadOption flag_option(std::string name, std::string help, bool LoadOptions::*member);
-LoadOption text_option(std::string name, std::string help, std::string LoadOptions::*member,
-                       std::string default_text = {});
+template <typename Member>
+LoadOption flag_option(std::string name, std::string help, Member member) {
+  LoadOption option = option_of_kind(LoadOption::Kind::kFlag, std::move(name), std::move(help));
+  option.set = [=](LoadDraft& draft, const std::string& text) -> Status {
+    member_of(draft, member) = text == "true";
+    return {};
+  };
+  return option;
+}
+
+template <typename Member>
+LoadOption text_option(std::string name, std::string help, Member member,
+                       std::string default_text = {}) {
+  LoadOption option = option_of_kind(LoadOption::Kind::kText, std::move(name), std::move(help),
+                                     std::move(default_text));
+  option.set = [=](LoadDraft& draft, const std::string& text) -> Status {
+    member_of(draft, member) = text;
+    return {};
+  };
+  return option;
+}
+
+template <typename Member>
+LoadOption list_option(std::string name, std::string help, Member member) {
+  LoadOption option = option_of_kind(LoadOption::Kind::kList, std::move(name), std::move(help));
+  option.set = [=](LoadDraft& draft, const std::string& text) -> Status {
+    member_of(draft, member) = list_items(text);
+    return {};
+  };
+  return option;
+}
 
 template <typename Member>
 LoadOption number_option(std::string name, std::string help, uint64_t least, uint64_t most,
                          Member member, std::string default_text = {}) {
-  LoadOption option{std::move(name),
-                    std::move(help),
-                    LoadOption::Kind::kNumber,
-                    std::move(default_text),
-                    {},
-                    least,
-                    most,
-                    {}};
+  LoadOption option = option_of_kind(LoadOption::Kind::kNumber, std::move(name), std::move(help),
+                                     std::move(default_text));
+  option.least = least;
+  option.most = most;
   option.set = [=](LoadDraft& draft, const std::string& text) -> Status {
     TOPSPIN_ASSIGN(const uint64_t number, read_number(text, least, most));
     auto& value = member_of(draft, member);
@@ -95,14 +135,8 @@ LoadOption number_option(std::string name, std::string help, uint64_t least, uin
 template <typename Member>
 LoadOption duration_option(std::string name, std::string help, Member member,
                            std::string default_text = {}, bool zero_is_fine = false) {
-  LoadOption option{std::move(name),
-                    std::move(help),
-                    LoadOption::Kind::kDuration,
-                    std::move(default_text),
-                    {},
-                    0,
-                    0,
-                    {}};
+  LoadOption option = option_of_kind(LoadOption::Kind::kDuration, std::move(name), std::move(help),
+                                     std::move(default_text));
   option.set = [=](LoadDraft& draft, const std::string& text) -> Status {
     TOPSPIN_ASSIGN(member_of(draft, member), read_duration(text, zero_is_fine));
     return {};
@@ -112,7 +146,7 @@ LoadOption duration_option(std::string name, std::string help, Member member,
 
 template <typename Member>
 LoadOption rate_option(std::string name, std::string help, Member member) {
-  LoadOption option{std::move(name), std::move(help), LoadOption::Kind::kRate, {}, {}, 0, 0, {}};
+  LoadOption option = option_of_kind(LoadOption::Kind::kRate, std::move(name), std::move(help));
   option.set = [=](LoadDraft& draft, const std::string& text) -> Status {
     TOPSPIN_ASSIGN(member_of(draft, member), parse_rate(text));
     return {};
@@ -121,21 +155,15 @@ LoadOption rate_option(std::string name, std::string help, Member member) {
 }
 
 /// One of a few words, each with its value. The first one is the default.
-template <typename T>
-LoadOption choice_option(std::string name, std::string help, T LoadOptions::*member,
+template <typename T, typename Owner>
+LoadOption choice_option(std::string name, std::string help, T Owner::*member,
                          std::vector<std::pair<std::string_view, T>> choices) {
-  LoadOption option{std::move(name),
-                    std::move(help),
-                    LoadOption::Kind::kChoice,
-                    std::string(choices.front().first),
-                    {},
-                    0,
-                    0,
-                    {}};
+  LoadOption option = option_of_kind(LoadOption::Kind::kChoice, std::move(name), std::move(help),
+                                     std::string(choices.front().first));
   for (const auto& [word, meaning] : choices) option.words.push_back(word);
   option.set = [=, words = option.words](LoadDraft& draft, const std::string& text) -> Status {
     TOPSPIN_ASSIGN(const size_t chosen, read_word(text, words));
-    draft.options.*member = choices[chosen].second;
+    member_of(draft, member) = choices[chosen].second;
     return {};
   };
   return option;

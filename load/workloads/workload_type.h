@@ -24,11 +24,14 @@ struct WorkloadType {
   bool datagrams = false;       // UDP; else TCP
   bool takes_url = false;       // the target may be a URL
   bool can_be_shared = false;   // by workers: its clients can move from one to another
+  double per_thread_s = 0;      // messages that a thread sends easily, if it can be shared
   std::string_view only_stage;  // for kinds whose clients do not come and go; empty: it has stages
   std::vector<LoadOption> options;  // all but the target and common_load_options()
   /// Checks the options together, after each was checked alone. May be empty.
   std::function<Status(const LoadOptions&)> check;
   std::function<Status(const LoadOptions&, const TargetParts&)> check_target;
+  /// Reads the files that the options name into the options. May be empty.
+  std::function<Status(LoadOptions&)> read_files;
   /// Whether a client stays one flow and sends on it once per period. Empty means no.
   std::function<bool(const LoadOptions&)> keeps_flows;
   /// Like run_load(), with checked options.
@@ -61,6 +64,8 @@ std::vector<LoadOption> schedule_options();
 std::vector<LoadOption> options_of(std::vector<LoadOption> first, std::vector<LoadOption> more);
 LoadOption period_option();
 LoadOption grid_option();
+/// Of kinds that can be shared.
+LoadOption threads_option();
 
 /// Makes the stages from the options that were read. An error is about the stages.
 Status finish_stages(LoadDraft& draft);

@@ -112,6 +112,11 @@ void add_load(const LoadResult& load, JsonObject& object) {
       statuses[std::to_string(status)] = count;
   }
   object.raw("http_statuses", load.http ? json_line(statuses) : "null");
+  object.raw("http_checks", load.http ? json_line(load.http->checks) : "null");
+  object.raw("http_failures", load.http ? json_line(load.http->failures) : "null");
+  object.raw("tls_versions", load.tls ? json_line(load.tls->versions) : "null");
+  object.raw("tls_handshake_ns",
+             load.tls ? histogram_json(load.tls->handshake_latency) : std::string("null"));
   Json errors = Json::object();
   for (const auto& [name, count] : load.errors) errors[name] = count;
   object.raw("send_errors", json_line(errors));

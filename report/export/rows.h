@@ -198,6 +198,15 @@ void for_each_load_field(const LoadResult& load, Visit visit) {
   std::optional<uint64_t> body_bytes;
   if (load.http) body_bytes = load.http->body_bytes;
   visit("http_body_bytes", body_bytes);
+  std::optional<uint64_t> handshakes, resumed, failed;
+  if (load.tls) {
+    handshakes = load.tls->handshakes;
+    resumed = load.tls->resumed;
+    failed = load.tls->failed;
+  }
+  visit("tls_handshakes", handshakes);
+  visit("tls_resumed", resumed);
+  visit("tls_failed", failed);
   (load.http ? *load.http : HttpAccounts{}).for_each_class([&](const char* name, uint64_t count) {
     visit(std::string(name), load.http ? std::optional(count) : std::nullopt);
   });
@@ -239,6 +248,7 @@ void for_each_load_histogram(const LoadResult& load, Visit visit) {
     visit(joined("load_", name), histogram);
   });
   visit(std::string("load_connect_latency_ns"), load.connect_latency);
+  if (load.tls) visit(std::string("load_tls_handshake_ns"), load.tls->handshake_latency);
 }
 
 /// A row of table counter: one perf event in one tick.

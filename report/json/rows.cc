@@ -229,9 +229,18 @@ Json load_json(const LoadResult& load) {
     json["http"] = {{"statuses", std::move(statuses)}};
     load.http->for_each_class(
         [&](const char* name, uint64_t count) { json["http"][name] = count; });
-    json["http"]["http_errors"] = load.http->errors();
+    json["http"]["http_errors"] = load.total.accounts.http_errors;
+    json["http"]["checks"] = load.http->checks;
+    json["http"]["failures"] = load.http->failures;
   } else {
     json["http_errors"] = nullptr;  // not an HTTP load, so there are no statuses
+  }
+  json["tls"] = nullptr;
+  if (load.tls) {
+    json["tls"] = {{"handshakes", load.tls->handshakes},
+                   {"resumed", load.tls->resumed},
+                   {"failed", load.tls->failed},
+                   {"handshake_ns", latency_json(load.tls->handshake_latency.summary())}};
   }
   json["latency_intended_ns"] = latency_json(load.total.latency_intended.summary());
   json["latency_actual_ns"] = latency_json(load.total.latency_actual.summary());

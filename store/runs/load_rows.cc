@@ -13,6 +13,17 @@ namespace {
 constexpr const char* kSendError = "send_error";
 constexpr const char* kHttpStatus = "http_status";
 constexpr const char* kNotHttp = "not_http";
+constexpr const char* kCheck = "http_check";
+constexpr const char* kFailure = "http_failure";
+constexpr const char* kHttpNote = "http_note";
+constexpr const char* kSentAgain = "sent_again";
+constexpr const char* kCookiesDropped = "cookies_dropped";
+constexpr const char* kTls = "tls";
+constexpr const char* kHandshakes = "handshakes";
+constexpr const char* kResumed = "resumed";
+constexpr const char* kFailedHandshakes = "failed";
+constexpr const char* kTlsVersion = "tls_version";
+constexpr const char* kTlsHandshake = "tls_handshake";
 
 Status insert_part(Connection& connection, int64_t run, int64_t position, const LoadPart& part) {
   ColumnNames columns;
@@ -96,6 +107,50 @@ Status select_parts(Connection& connection, int64_t run, LoadResult& load) {
   return whole ? Status{} : damaged(connection, "a load");
 }
 
+TlsAccounts& tls_of(LoadResult& load) { return load.tls ? *load.tls : load.tls.emplace(); }
+
+Status select_distributions(Connection& connection, int64_t run, LoadResult& load) {
+  TOPSPIN_ASSIGN(
+      Statement select,
+      connection.prepare("SELECT kind, name, histogram FROM load_distribution WHERE run = ?1"));
+  select.bind_int(1, run);
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) return {};
+    std::string kind, name;
+    Histogram histogram;
+    ColumnLoader loader(select);
+    loader.load(kind);
+    loader.load(name);
+    const bool decoded = load_histogram(loader, histogram);
+    if (!decoded || loader.damaged() || kind != kTlsHandshake)
+      return damaged(connection, "a distribution of a load");
+    tls_of(load).handshake_latency = std::move(histogram);
+  }
+}
+
+Status insert_distribution(Connection& connection, int64_t run, std::string_view kind,
+                           std::string_view name, const Histogram& histogram) {
+  TOPSPIN_ASSIGN(Statement insert,
+                 connection.prepare("INSERT INTO load_distribution (run, kind, name, histogram)"
+                                    " VALUES (?1, ?2, ?3, ?4)"));
+  const std::string bytes = histogram.encode();
+  insert.bind_int(1, run);
+  insert.bind_text(2, kind);
+  insert.bind_text(3, name);
+  insert.bind_blob(4, bytes);
+  return insert.run();
+}
+
+Status insert_tls(Connection& connection, int64_t run, const TlsAccounts& tls) {
+  TOPSPIN_TRY(insert_count(connection, run, kTls, kHandshakes, tls.handshakes));
+  TOPSPIN_TRY(insert_count(connection, run, kTls, kResumed, tls.resumed));
+  TOPSPIN_TRY(insert_count(connection, run, kTls, kFailedHandshakes, tls.failed));
+  for (const auto& [version, count] : tls.versions)
+    TOPSPIN_TRY(insert_count(connection, run, kTlsVersion, version, count));
+  return insert_distribution(connection, run, kTlsHandshake, "", tls.handshake_latency);
+}
+
 Status select_counts(Connection& connection, int64_t run, LoadResult& load) {
   TOPSPIN_ASSIGN(Statement select,
                  connection.prepare("SELECT kind, name, count FROM load_count WHERE run = ?1"));
@@ -120,6 +175,17 @@ Status select_counts(Connection& connection, int64_t run, LoadResult& load) {
     } else if (kind == kNotHttp && load.http) {
       load.http->malformed = count;
       load.http->malformed_head = name;
+    } else if (kind == kCheck && load.http) {
+      load.http->checks[name] = count;
+    } else if (kind == kFailure && load.http) {
+      load.http->failures[name] = count;
+    } else if (kind == kHttpNote && load.http) {
+      (name == kSentAgain ? load.http->sent_again : load.http->cookies_dropped) = count;
+    } else if (kind == kTls) {
+      TlsAccounts& tls = tls_of(load);
+      (name == kHandshakes ? tls.handshakes : name == kResumed ? tls.resumed : tls.failed) = count;
+    } else if (kind == kTlsVersion) {
+      tls_of(load).versions[name] = count;
     } else {
       known = false;
     }
@@ -231,7 +297,17 @@ Status insert_load(Connection& connection, int64_t run, const LoadResult& load) 
     if (load.http->malformed > 0)
       TOPSPIN_TRY(
           insert_count(connection, run, kNotHttp, load.http->malformed_head, load.http->malformed));
+    for (const auto& [name, count] : load.http->checks)
+      TOPSPIN_TRY(insert_count(connection, run, kCheck, name, count));
+    for (const auto& [reason, count] : load.http->failures)
+      TOPSPIN_TRY(insert_count(connection, run, kFailure, reason, count));
+    if (load.http->sent_again > 0)
+      TOPSPIN_TRY(insert_count(connection, run, kHttpNote, kSentAgain, load.http->sent_again));
+    if (load.http->cookies_dropped > 0)
+      TOPSPIN_TRY(
+          insert_count(connection, run, kHttpNote, kCookiesDropped, load.http->cookies_dropped));
   }
+  if (load.tls) TOPSPIN_TRY(insert_tls(connection, run, *load.tls));
   TOPSPIN_ASSIGN(Statement reason,
                  connection.prepare("INSERT INTO load_invalid_reason (run, position, reason)"
                                     " VALUES (?1, ?2, ?3)"));
@@ -280,9 +356,11 @@ Result<std::optional<LoadResult>> select_load(Connection& connection, int64_t ru
 
   TOPSPIN_TRY(select_parts(connection, run, load));
   TOPSPIN_TRY(select_counts(connection, run, load));
-  // Statuses were always stored, but the count of errors only since schema 4.
-  if (load.http && load.total.accounts.http_errors == 0)
-    load.total.accounts.http_errors = load.http->errors();
+  TOPSPIN_TRY(select_distributions(connection, run, load));
+  // Statuses were always stored, but the count of errors only since schema 4. (With a check on the
+  // status, a status of 404 may be no error.)
+  if (load.http && load.http->checks.empty() && load.total.accounts.http_errors == 0)
+    load.total.accounts.http_errors = load.http->error_statuses();
   TOPSPIN_ASSIGN(Statement reasons,
                  connection.prepare("SELECT reason FROM load_invalid_reason WHERE run = ?1"
                                     " ORDER BY position"));

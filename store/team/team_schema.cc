@@ -15,8 +15,8 @@ namespace {
 
 constexpr std::array<std::string_view, 6> kIdentity = {"label", "argument", "invalid_reason",
                                                        "doubt", "probe",    "plan"};
-constexpr std::array<std::string_view, 5> kLoad = {"stage", "load", "load_part", "load_count",
-                                                   "load_invalid_reason"};
+constexpr std::array<std::string_view, 6> kLoad = {
+    "stage", "load", "load_part", "load_count", "load_distribution", "load_invalid_reason"};
 constexpr std::array<std::string_view, 3> kTotals = {"total", "total_counter", "total_cpu"};
 
 Result<TeamTable> read_table(Connection& file, std::string_view name) {

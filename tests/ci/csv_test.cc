@@ -1,5 +1,5 @@
 // The CSV reader: what it accepts, and that a refusal names the line and the cell.
-#include "ci/csv.h"
+#include "core/number/csv.h"
 
 #include <fstream>
 

@@ -9,10 +9,10 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "ci/csv.h"
 #include "ci/judgement/compare.h"
 #include "ci/statistics/change_points.h"
 #include "ci/statistics/random.h"
+#include "core/number/csv.h"
 #include "tests/support/every_night.h"
 
 namespace topspin {

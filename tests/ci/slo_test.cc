@@ -174,7 +174,8 @@ TEST_F(SloTest, TheKernelAndTheGeneratorAreJudgedForTheWholeLoad) {
 
 TEST_F(SloTest, StatusesAreJudgedByClassAndErrorsByStage) {
   EXPECT_THAT(judge("http_errors == 0").explanation, HasSubstr("this load has no"));
-  load_->http = HttpAccounts{{{200, 90}, {301, 4}, {404, 3}, {503, 2}, {700, 1}}, 0, 0, {}};
+  load_->http =
+      HttpAccounts{{{200, 90}, {301, 4}, {404, 3}, {503, 2}, {700, 1}}, 0, 0, {}, {}, {}, 0, 0};
   load_->total.accounts.http_errors = 6;
   expect("http_errors == 6", SloVerdict::kKept);
   expect("http_2xx == 90", SloVerdict::kKept);

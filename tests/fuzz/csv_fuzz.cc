@@ -1,8 +1,8 @@
 // Fuzz target: a CSV file of samples.
 #include <cmath>
 
-#include "ci/csv.h"
 #include "core/base/check.h"
+#include "core/number/csv.h"
 #include "tests/fuzz/fuzz.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

@@ -1,7 +1,7 @@
 // Fuzz target: an HTTP reply. Fed whole and in pieces, it must give the same result. The first byte
 // of the input gives the size of the pieces.
 #include "core/base/check.h"
-#include "load/workloads/http_response.h"
+#include "load/http/http_response.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace {

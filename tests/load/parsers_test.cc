@@ -13,9 +13,9 @@
 #include "load/engine/kernel_counters.h"
 #include "load/engine/preflight.h"
 #include "load/engine/validity.h"
+#include "load/http/http_response.h"
 #include "load/wire/target.h"
 #include "load/wire/wire.h"
-#include "load/workloads/http_response.h"
 #include "tests/support/in_child.h"
 #include "tests/support/privileges.h"
 
@@ -250,6 +250,13 @@ TEST(Target, HostPortAndUrl) {
   EXPECT_EQ(split_target("http://example")->host_header(), "example");
   EXPECT_EQ(split_target("HTTP://[::1]?q")->path, "/?q");
   EXPECT_EQ(split_target("http://[::1]:81")->host_header(), "[::1]:81");
+  EXPECT_FALSE(split_target("http://[::1]:81")->is_tls);
+  const auto secure = split_target("https://example/x");
+  ASSERT_TRUE(secure.ok());
+  EXPECT_TRUE(secure->is_tls);
+  EXPECT_EQ(secure->port, 443);
+  EXPECT_EQ(secure->host_header(), "example");
+  EXPECT_EQ(split_target("https://example:80")->host_header(), "example:80");
 }
 
 TEST(Target, AZoneIsForThisMachineAndNotForTheServer) {
@@ -264,7 +271,6 @@ TEST(Target, WhatIsRefusedIsNamed) {
     const auto parts = split_target(text);
     return parts.ok() ? std::string("taken") : parts.error().message;
   };
-  EXPECT_THAT(why("https://example/"), HasSubstr("TLS"));
   EXPECT_THAT(why("ftp://example/"), HasSubstr("the scheme ftp"));
   EXPECT_THAT(why("http://me@example/"), HasSubstr("user"));
   EXPECT_THAT(why("example"), HasSubstr("no port"));
@@ -281,7 +287,7 @@ TEST(Target, WhatIsRefusedIsNamed) {
   LoadOptions http;
   http.workload = WorkloadKind::kHttp;
   EXPECT_TRUE(check_target(*split_target("http://example/a"), http).ok());
-  http.http_path = "/b";
+  http.http.path = "/b";
   EXPECT_THAT(check_target(*split_target("http://example/a"), http).error().message,
               HasSubstr("give one"));
 }

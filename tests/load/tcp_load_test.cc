@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "load/load.h"
+#include "load/share/load_threads.h"
 #include "tests/load/misbehaving_tcp_server.h"
 
 namespace topspin {
@@ -106,7 +107,7 @@ TEST(Http, KeepAliveAndEveryFate) {
         tcp_load(WorkloadKind::kHttp, server.target(), "0:40 over 200ms, hold 1s, 40:0 over 200ms");
     options.period_ns = 100 * kMs;
     options.timeout_ns = 150 * kMs;
-    options.http_keep_alive = keep_alive;
+    options.http.requests_per_connection = keep_alive ? 0 : 1;
     const auto result = run_load(options, kNeverStop, {});
     ASSERT_TRUE(result.ok()) << result.error().message;
     auto truth = server.stop();
@@ -152,7 +153,7 @@ TEST(Http, StatusesAreCountedByClassAndByStage) {
   EXPECT_EQ(http.of_class(5), truth.fates[TcpFate::kError]);
   const LoadAccounts& a = result->total.accounts;
   EXPECT_EQ(a.http_errors, truth.fates[TcpFate::kNotFound] + truth.fates[TcpFate::kError]);
-  EXPECT_EQ(a.http_errors, http.errors());
+  EXPECT_EQ(a.http_errors, http.error_statuses());
   EXPECT_EQ(a.done(), truth.fates[TcpFate::kWhole]);
   EXPECT_EQ(a.lost, 0u);
   ASSERT_EQ(result->stages.size(), 2u);
@@ -256,7 +257,7 @@ TEST(Http, AClosedLoopAsksAgainAPeriodAfterEachAnswer) {
     LoadOptions options = tcp_load(WorkloadKind::kHttp, server.target(), "4:4 over 500ms");
     options.period_ns = kMs;
     options.closed_loop = true;
-    options.http_keep_alive = keep_alive;
+    options.http.requests_per_connection = keep_alive ? 0 : 1;
     const auto result = run_load(options, kNeverStop, {});
     ASSERT_TRUE(result.ok()) << result.error().message;
     auto truth = server.stop();
@@ -279,7 +280,7 @@ TEST(Http, AClosedLoopAsksAgainAPeriodAfterEachAnswer) {
 TEST(Http, PathsThatWouldBreakTheRequestAreRefused) {
   for (const char* path : {"", "x", "/a b", "/a\r\nHost: evil", "/\x01"}) {
     LoadOptions options = tcp_load(WorkloadKind::kHttp, "127.0.0.1:9", "1:1 over 1s");
-    options.http_path = path;
+    options.http.path = path;
     const auto result = run_load(options, kNeverStop, {});
     ASSERT_FALSE(result.ok()) << path;
     EXPECT_EQ(result.error().code, ErrorCode::kUsage);
@@ -322,6 +323,46 @@ TEST(AcceptQueue, ARoomyBacklogTakesAllAndTheyAreClosedAtTheEnd) {
   EXPECT_EQ(truth.connections, 200u);
   EXPECT_EQ(result->total.accounts.replied, 200u);
   EXPECT_EQ(result->tcp->syn_retries, 0u);
+}
+
+TEST(LoadThreads, TcpIsSharedAndStopsAtOneMoment) {
+  TcpMisbehaviour behaviour;
+  behaviour.fates = {TcpFate::kWhole, TcpFate::kTruncated, TcpFate::kWhole};
+  MisbehavingTcpServer server(behaviour);
+  LoadOptions options = tcp_load(WorkloadKind::kTcpConnect, server.target(), "40:40 over 60s");
+  options.period_ns = 50 * kMs;
+  options.timeout_ns = 10 * kNanosPerSecond;
+  options.expect_bytes = 64;
+  options.threads = 3;
+  options.progress_ns = 50 * kMs;
+  std::atomic<bool> stop{false};
+  const auto result = run_load(options, stop, [&](const LoadProgress& line) {
+    if (line.accounts.sent > 100) stop.store(true);
+  });
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  const auto truth = server.stop();
+  expect_balanced(*result);  // with what the schedule asks for until that moment
+  EXPECT_TRUE(result->stopped_early);
+  EXPECT_LT(result->total.end_ns, 60 * kNanosPerSecond);
+  EXPECT_EQ(result->total.accounts.sent, truth.connections);
+  EXPECT_EQ(result->workers.size(), 3u);
+  EXPECT_EQ(result->tcp->truncated, truth.fates.at(TcpFate::kTruncated));
+}
+
+TEST(LoadThreads, TheDefaultIsWhatTheRateNeeds) {
+  LoadOptions options = tcp_load(WorkloadKind::kHttp, "127.0.0.1:1", "0:100 over 1s");
+  options.period_ns = kNanosPerSecond;
+  EXPECT_EQ(threads_for(options, false, 8), 1u);
+  options.stages.front().to = 100'000;
+  EXPECT_EQ(threads_for(options, false, 8), 4u);
+  EXPECT_EQ(threads_for(options, false, 2), 2u);
+  EXPECT_EQ(threads_for(options, true, 4), 2u);  // the server needs the others
+  EXPECT_EQ(threads_for(options, true, 1), 1u);
+  options.closed_loop = true;
+  EXPECT_EQ(threads_for(options, false, 8), 1u);
+  options.closed_loop = false;
+  options.workload = WorkloadKind::kAcceptQueue;
+  EXPECT_EQ(threads_for(options, false, 8), 1u);
 }
 
 }  // namespace

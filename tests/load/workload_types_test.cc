@@ -42,8 +42,10 @@ TEST(WorkloadTypes, ADefaultThatIsShownIsTheDefault) {
     EXPECT_EQ(draft.options.sockets, fresh.sockets);
     EXPECT_EQ(draft.options.flows, fresh.flows);
     EXPECT_EQ(draft.options.duration_ns, fresh.duration_ns);
-    EXPECT_EQ(draft.options.http_path, fresh.http_path);
-    EXPECT_EQ(draft.options.http_keep_alive, fresh.http_keep_alive);
+    EXPECT_EQ(draft.options.http.path, fresh.http.path);
+    EXPECT_EQ(draft.options.http.requests_per_connection, fresh.http.requests_per_connection);
+    EXPECT_EQ(draft.options.http.streams, fresh.http.streams);
+    EXPECT_EQ(draft.options.http.resumption, fresh.http.resumption);
   }
 }
 

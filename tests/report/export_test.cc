@@ -137,6 +137,7 @@ shown |= {
 inside = {'label': ('labels', run_keys), 'argument': ('command', run_keys),
           'invalid_reason': ('invalid_reasons', run_keys), 'doubt': ('doubts', run_keys),
           'load_count': ('send_errors', shown['load']),
+          'load_distribution': ('tls_handshake_ns', shown['load']),
           'load_invalid_reason': ('invalid_reasons', shown['load']),
           'histogram': ('histograms', shown['tick']),
           'counter': ('counter_instructions', shown['tick']),

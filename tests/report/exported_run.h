@@ -53,7 +53,9 @@ inline LoadResult hostile_load() {
   load.target = hostile("=");
   load.planned = 100;
   load.errors[hostile("@errno")] = 1;
-  load.http = HttpAccounts{{{200, 98}}, 4096, 0, {}};
+  load.http = HttpAccounts{{{200, 98}}, 4096, 0, {}, {}, {}, 0, 0};
+  load.http->checks[hostile("-check")] = 1;
+  load.http->failures[hostile("=failure")] = 1;
   load.invalid_reasons = {hostile("-late")};
   load.total.accounts.scheduled = 100;
   load.total.accounts.replied = 98;

@@ -24,10 +24,10 @@ std::string poison() {
 const std::set<std::string>& words_of_ours() {
   static const std::set<std::string> words = {
       "run.status", "probe.rung", "owner.quality", "stage.kind", "load.workload", "load_count.kind",
-      "load_count.name", "histogram.name", "counter.name", "acceptance.kind", "acceptance.series",
-      "flow.initiator_address", "flow.responder_address", "socket.local_address", "called.address",
-      "slow_reply.local_address", "slow_reply.remote_address", "cpu_holder.kind",
-      "sleep_stack.blocked_by",
+      "load_count.name", "load_distribution.kind", "histogram.name", "counter.name",
+      "acceptance.kind", "acceptance.series", "flow.initiator_address", "flow.responder_address",
+      "socket.local_address", "called.address", "slow_reply.local_address",
+      "slow_reply.remote_address", "cpu_holder.kind", "sleep_stack.blocked_by",
       // Documents in TOML and JSON.
       "plan.text", "judgement.document"};
   return words;

@@ -68,7 +68,7 @@ TEST(LoadRows, SeveralLoadsAreShownAsOne) {
     load.target = i == 0 ? "a:1" : "b:1";
     load.clients_max = 10;
     load.tcp = TcpAccounts{5, 0, 0, 0, 0, 0, 0, 0, 0};
-    load.http = HttpAccounts{{{200, i + 1}}, 7, 0, {}};
+    load.http = HttpAccounts{{{200, i + 1}}, 7, 0, {}, {}, {}, 0, 0};
     load.errors["EAGAIN"] = i;
     load.kernel.udp_no_ports = 1;
     load.started_wall_ns = static_cast<int64_t>(100 - i);

@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "ci/csv.h"
+#include "core/number/csv.h"
 #include "store/runs/gate_log.h"
 
 namespace topspin {

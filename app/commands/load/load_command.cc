@@ -224,12 +224,31 @@ void add_format_option(const OptionGroup& group, std::string& format) {
 
 void add_load_option(CLI::App& command, const LoadOption& option, const char* group,
                      LoadArguments& arguments) {
-  const std::string name = "--" + option.name;
+  const std::string name =
+      (option.letter != 0 ? fmt::format("-{},", option.letter) : std::string()) + "--" +
+      option.name;
   std::map<std::string, std::string>& texts = arguments.texts;
   if (option.kind == LoadOption::Kind::kFlag) {
     command
         .add_flag_callback(
             name, [&texts, key = option.name] { texts[key] = "true"; }, option.help)
+        ->group(group);
+    return;
+  }
+  if (option.kind == LoadOption::Kind::kList) {
+    command
+        .add_option_function<std::vector<std::string>>(
+            name,
+            [&texts, key = option.name](const std::vector<std::string>& items) {
+              for (const std::string& item : items) {
+                if (item.find('\n') != std::string::npos)
+                  throw CLI::ValidationError("--" + key, "has a line end; give it once per item");
+                texts[key] += item + "\n";
+              }
+            },
+            option.help + "; may be repeated")
+        ->option_text(option.placeholder())
+        ->allow_extra_args(false)
         ->group(group);
     return;
   }
@@ -262,7 +281,7 @@ void add_workload(CLI::App& load, const WorkloadType& type,
   for (const LoadOption& option : common_load_options())
     add_load_option(command, option, kTimeGroup, a);
   if (type.can_be_shared) {
-    const OptionGroup workers(command, "Workers");
+    const OptionGroup workers(command, kWorkersGroup);
     workers.option("--workers", a.workers, "ADDRESS",
                    "Workers that wait at this team's store send the load: "
                    "postgresql://USER@HOST/DATABASE#PROJECT");

@@ -64,13 +64,25 @@ Blocks load_blocks(const LoadResult& load) {
     append(verdict, say("; {}", words(reason)));
   Blocks blocks{Paragraph{std::move(verdict)}};
   if (load.http) {
-    const uint64_t errors = load.http->errors();
+    const uint64_t errors = load.total.accounts.http_errors;
     blocks.emplace_back(
         Paragraph{say("HTTP statuses: {}; {} errors.", http_statuses_text(*load.http),
                       errors > 0 ? toned(Tone::kBad, count(errors)) : count(errors))});
   }
   if (load.http && load.http->malformed > 0)
     blocks.emplace_back(Paragraph{say("{}.", words(http_malformed_text(*load.http), 120))});
+  if (load.http && !load.http->checks.empty())
+    blocks.emplace_back(
+        Paragraph{say("Answers that failed a check: {}.", words(http_checks_text(*load.http)))});
+  if (load.http && !load.http->failures.empty())
+    blocks.emplace_back(Paragraph{say("Failed: {}.", words(http_failures_text(*load.http)))});
+  if (load.tls) {
+    const HistogramSummary handshake = load.tls->handshake_latency.summary();
+    blocks.emplace_back(
+        Paragraph{say("TLS: {} handshakes, {} of them resumed, {} failed; median {}, p99 {}.",
+                      count(load.tls->handshakes), count(load.tls->resumed),
+                      count(load.tls->failed), duration(handshake.p50), duration(handshake.p99))});
+  }
   if (load.tcp && load.tcp->lost() > 0) {
     const TcpAccounts& t = *load.tcp;
     blocks.emplace_back(Paragraph{
@@ -152,7 +164,26 @@ void add_answers(const LoadResult& load, Facts& facts) {
   if (load.http->malformed > 0)
     facts.list.emplace_back("", say("{}", words(http_malformed_text(*load.http))));
   const uint64_t answers = a.replied + a.late_replies;
-  if (const uint64_t errors = load.http->errors(); errors > 0)
+  if (!load.http->checks.empty())
+    facts.list.emplace_back("checks", say("failed by {}", words(http_checks_text(*load.http))));
+  if (!load.http->failures.empty())
+    facts.list.emplace_back("failed", say("{}", words(http_failures_text(*load.http))));
+  if (load.http->sent_again > 0)
+    facts.list.emplace_back("sent again", say("{} requests that the server had not touched",
+                                              count(load.http->sent_again)));
+  if (load.http->cookies_dropped > 0)
+    facts.list.emplace_back(
+        "cookies", say("{} found no room at their client", count(load.http->cookies_dropped)));
+  if (load.tls) {
+    std::vector<Line> versions;
+    for (const auto& [version, times] : load.tls->versions)
+      versions.push_back(say("{} {}", words(version), count(times)));
+    facts.list.emplace_back(
+        "tls", say("handshakes {}, resumed {}, failed {}{}{}", count(load.tls->handshakes),
+                   count(load.tls->resumed), count(load.tls->failed), versions.empty() ? "" : "; ",
+                   listed(versions)));
+  }
+  if (const uint64_t errors = a.http_errors; errors > 0)
     facts.list.emplace_back("",
                             say("{} of {} answers were errors ({})", count(errors), count(answers),
                                 share(static_cast<double>(errors) / static_cast<double>(answers))));
@@ -187,7 +218,9 @@ Facts accounts(const LoadResult& load) {
   facts.list.emplace_back(
       "generator",
       say("{}CPU {} of a core, memory {}",
-          load.workers.empty() ? std::string() : fmt::format("{} workers; ", load.workers.size()),
+          load.workers.empty() ? std::string()
+                               : fmt::format("{} {}; ", load.workers.size(),
+                                             load.are_threads ? "threads" : "workers"),
           share(static_cast<double>(load.own.cpu_ns) / wall_ns), bytes(load.own.rss_bytes)));
   return facts;
 }
@@ -202,7 +235,29 @@ Table result_latencies(const LoadResult& load) {
     add("From the actual sending", load.total.latency_actual);
   }
   if (load.tcp) add("Connect", load.connect_latency);
+  if (load.tls) add("TLS handshake", load.tls->handshake_latency);
   add("Lateness of the generator", load.total.own_lateness);
+  return table;
+}
+
+/// CPU time of the thread that ran a part of the load, as a share of a core.
+Cell cpu_share(const WorkerPart& part) {
+  if (!part.cpu_ns || !part.wall_ns || *part.wall_ns <= 0) return Cell(absent());
+  return Cell(share(static_cast<double>(*part.cpu_ns) / static_cast<double>(*part.wall_ns)));
+}
+
+Table threads_table(const LoadResult& load) {
+  Table table;
+  table.columns = columns({"Thread", "Due", "Sent", "Replied", "Lost", "-Sent late", "-Not sent",
+                           "Late p99", "Late max", "Reply p99", "CPU"});
+  for (const WorkerPart& thread : load.workers) {
+    const LoadAccounts& a = thread.accounts;
+    const HistogramSummary lateness = thread.own_lateness.summary();
+    table.rows.push_back({{words(thread.id, 32), count(a.scheduled), count(a.sent),
+                           count(a.replied), count(a.lost), count(a.sent_late),
+                           count(a.never_scheduled), duration(lateness.p99), duration(lateness.max),
+                           duration(thread.latency_intended.summary().p99), cpu_share(thread)}});
+  }
   return table;
 }
 
@@ -215,15 +270,12 @@ Table workers_table(const LoadResult& load) {
                "Perhaps sent", "Late p99", "Reply p99", "CPU", "Clock error"});
   for (const WorkerPart& worker : load.workers) {
     const LoadAccounts& a = worker.accounts;
-    std::optional<double> cpu;
-    if (worker.cpu_ns && worker.wall_ns && *worker.wall_ns > 0)
-      cpu = static_cast<double>(*worker.cpu_ns) / static_cast<double>(*worker.wall_ns);
     Row row{{words(worker.id, 32), words(worker.host, 64), words(worker.labels, 80),
              words(worker_end_name(worker.end)), count(a.scheduled), count(a.sent),
              count(a.replied), count(a.lost), count(a.never_scheduled), count(worker.perhaps_sent),
              duration(worker.own_lateness.summary().p99),
-             duration(worker.latency_intended.summary().p99),
-             cpu ? Cell(share(*cpu)) : Cell(absent()), duration(worker.clock_error_ns)}};
+             duration(worker.latency_intended.summary().p99), cpu_share(worker),
+             duration(worker.clock_error_ns)}};
     table.rows.push_back(std::move(row));
   }
   return table;
@@ -239,7 +291,9 @@ Document load_result(const LoadResult& load) {
     document.sections.push_back({"latencies", "Latency", {std::move(latencies)}});
   if (load.stages.size() > 1)
     document.sections.push_back({"stages", "Stages", {parts_table(load, "")}});
-  if (!load.workers.empty())
+  if (!load.workers.empty() && load.are_threads)
+    document.sections.push_back({"threads", "Threads", {threads_table(load)}});
+  else if (!load.workers.empty())
     document.sections.push_back({"workers", "Workers", {workers_table(load)}});
   return document;
 }

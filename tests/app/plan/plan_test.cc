@@ -156,12 +156,18 @@ TEST(Plan, ErrorsNameLineAndKeyAndWhatWasMeant) {
       {small + "[laod]\n", "laod: there is no such key; did you mean \"load\"?"},
       {small + "[slo]\nrules = [\"p99(reply_latency) < 50\"]\n", "needs a unit"},
       {small + "[slo]\nlenient = 1\n", "slo.lenient: must be true or false"},
+      {small + "[slo]\nrules = [{ rule = \"lost == 0\", abort = 1 }]\n",
+       "slo.rules.abort: must be true or false"},
+      {small + "[slo]\nrules = [{ abort = true }]\n", "slo.rules.rule: a rule in a table is"},
+      {small + "[slo]\nrules = [7]\n", "every rule must be a text in quotes, or a table"},
+      {small + "[slo]\nrules = [{ rule = \"p99(reply_latency) < 5ms\", abort = true }]\n",
+       "cannot abort a run: what comes later could still keep it"},
       {"[subject.a]\ncommand = [\"true\"]\n[load]\nworkload = \"udp-pingpong\"\n"
        "target = \"http://127.0.0.1:1/\"\n",
        "p.toml:5: load.target: only http takes a URL"},
       {"[subject.a]\ncommand = [\"true\"]\n[load]\nworkload = \"http\"\n"
-       "target = \"https://127.0.0.1:1/\"\n",
-       "does not speak TLS"},
+       "target = \"ftp://127.0.0.1:1/\"\n",
+       "does not know the scheme ftp"},
       {"[subject.a]\ncommand = [\"true\"]\n", "needs a [load]"},
       {"[load]\nworkload = \"http\"\ntarget = \"x:1\"\n", "needs a subject"},
       {"[subject.a]\ncomand = [\"true\"]\n",
@@ -332,7 +338,7 @@ TEST(Plan, EveryWorkloadIsReadWithItsKeys) {
   EXPECT_EQ(flood.message_bytes, 9u);
   const LoadOptions http = load("workload = \"http\"\nconnection = \"close\"\npath = \"/x\"\n");
   EXPECT_EQ(http.workload, WorkloadKind::kHttp);
-  EXPECT_FALSE(http.http_keep_alive);
+  EXPECT_EQ(http.http.requests_per_connection, 1u);
   EXPECT_EQ(load("workload = \"accept-queue\"\nclients = 5\n").stages.size(), 3u);
   EXPECT_EQ(load("workload = \"tcp-connect\"\nexpect_bytes = 7\n").expect_bytes, 7u);
   EXPECT_EQ(load("workload = \"udp-pingpong\"\nwire = \"numbered\"\n").wire,

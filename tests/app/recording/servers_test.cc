@@ -4,6 +4,8 @@
 //
 // The programs are those of the system, or come from build/tools/servers (cmake/fetch-servers). A
 // test whose programs are missing is skipped and says which.
+#include "tests/support/servers.h"
+
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
@@ -31,64 +33,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-const std::string kTools = std::string(TOPSPIN_SOURCE_DIR) + "/build/tools/servers";
-
-/// Where a program is, installed or fetched; empty: nowhere.
-std::string find_program(const std::string& name) {
-  for (const std::string& pattern :
-       {"/usr/sbin/" + name, "/usr/bin/" + name, "/usr/local/bin/" + name,
-        "/usr/lib/postgresql/*/bin/" + name, kTools + "/usr/sbin/" + name,
-        kTools + "/usr/bin/" + name, kTools + "/usr/lib/postgresql/*/bin/" + name}) {
-    glob_t found{};
-    std::string path;
-    if (glob(pattern.c_str(), 0, nullptr, &found) == 0) path = found.gl_pathv[0];
-    globfree(&found);
-    if (!path.empty()) return path;
-  }
-  return "";
-}
-
-/// For a child before exec: sets the path to the libraries of fetched programs. Also makes a
-/// process group, so that a server can be ended with all that it forks.
-void use_fetched_libraries() {
-  setpgid(0, 0);
-  const std::string lib = kTools + "/usr/lib/x86_64-linux-gnu";
-  setenv("LD_LIBRARY_PATH", lib.c_str(), 1);
-}
-
-/// A TCP or UDP port of 127.0.0.1 that is free now.
-int free_port(int type) {
-  const int fd = socket(AF_INET, type, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof address;
-  auto* generic = reinterpret_cast<sockaddr*>(&address);
-  const bool bound =
-      bind(fd, generic, sizeof address) == 0 && getsockname(fd, generic, &length) == 0;
-  close(fd);
-  return bound ? ntohs(address.sin_port) : 0;
-}
-
-bool accepts_connections(int port) {
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  const bool connected = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
-  close(fd);
-  return connected;
-}
-
-bool becomes_true(const std::function<bool()>& condition) {
-  for (int i = 0; i < 400; ++i) {
-    if (condition()) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  }
-  return false;
-}
-
 /// The number right before (or after) the first `word`; nullopt: there is none.
 std::optional<double> number_before(const std::string& text, const std::string& word) {
   const size_t end = text.find(word);
@@ -106,20 +50,6 @@ std::optional<double> number_after(const std::string& text, const std::string& w
     return std::nullopt;
   return std::stod(text.substr(begin));
 }
-
-/// A server. It is ended with everything that it has forked.
-class Server : public Process {
- public:
-  explicit Server(std::vector<std::string> arguments,
-                  const std::function<void()>& before_exec = use_fetched_libraries)
-      : Process(std::move(arguments), before_exec), group_(pid()) {}
-  ~Server() {
-    if (group_ > 0) kill(-group_, SIGKILL);
-  }
-
- private:
-  pid_t group_;
-};
 
 class Servers : public testing::Test {
  protected:

@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "core/base/unique_fd.h"
-#include "load/engine/accounts.h"
+#include "core/run/load_result.h"
 #include "load/wire/target.h"
 
 namespace topspin {

@@ -1,4 +1,4 @@
-#include "ci/csv.h"
+#include "core/number/csv.h"
 
 #include <algorithm>
 #include <charconv>

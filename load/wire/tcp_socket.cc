@@ -1,4 +1,4 @@
-#include "load/workloads/tcp_socket.h"
+#include "load/wire/tcp_socket.h"
 
 #include <algorithm>
 #include <cerrno>
