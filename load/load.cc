@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include "load/share/load_threads.h"
 #include "load/workloads/workload_type.h"
 
 namespace topspin {
@@ -75,6 +77,12 @@ Result<LoadResult> run_load(const LoadOptions& asked, const std::atomic<bool>& s
   TOPSPIN_ASSIGN(const TargetParts parts, split_target(options.target));
   TOPSPIN_TRY(check_target(parts, options));
   TOPSPIN_ASSIGN(const Target target, resolve_allowed(options));
+  if (options.feed == nullptr) {
+    const uint32_t threads = options.threads != 0 ? options.threads
+                                                  : threads_for(options, target.is_loopback,
+                                                                sysconf(_SC_NPROCESSORS_ONLN));
+    if (threads > 1) return run_in_threads(options, target, threads, stop, progress);
+  }
   return type.run(options, target, stop, progress);
 }
 

@@ -1,8 +1,8 @@
 // The public interface of load: sends traffic on a schedule and accounts for the answers.
 //
 // run_load() blocks its thread until the load is over. It opens real sockets, uses only that
-// thread, and has closed everything when it returns. Times in results are nanoseconds since the
-// load began, except started_*.
+// thread or LoadOptions::threads others, and has closed everything when it returns. Times in
+// results are nanoseconds since the load began, except started_*.
 #pragma once
 
 #include <atomic>
@@ -29,6 +29,8 @@ namespace topspin {
 
 class ScheduleFeed;
 struct CsvTable;
+
+inline constexpr uint32_t kMaxLoadThreads = 64;
 
 /// The format of a ping on the wire; see wire.h.
 enum class WireProfile : uint8_t {
@@ -75,6 +77,7 @@ struct LoadOptions {
   int64_t late_after_ns = 10 * kNanosPerMilli;  // own lateness above this counts as sent late
   // Clients are due at multiples of this, several at once; nullopt: a thousandth of the period.
   std::optional<int64_t> grid_ns;
+  uint32_t threads = 0;      // that send; 0: as many as the rate needs
   bool closed_loop = false;  // udp-pingpong, http: wait for the answer, sleep a period, repeat
 
   // udp-pingpong.

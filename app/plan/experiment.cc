@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "app/host/family.h"
+#include "app/host/outlet.h"
 #include "app/host/ports.h"
 #include "core/base/clock.h"
 #include "core/base/os_error.h"
@@ -258,7 +259,7 @@ void Experiment::place_load_stages(const LoadResult& result) {
 void Experiment::start_load(const LoadOptions& options) {
   load_over_ = false;
   load_stop_ = false;
-  load_ = std::thread([this, options] {
+  load_ = std::thread([this, options, is_warm_up = part_ == Part::kWarmUp] {
     pthread_setname_np(pthread_self(), "topspin-load");
     if (!settings_.load_cpus.empty()) {
       cpu_set_t cpus;
@@ -276,7 +277,10 @@ void Experiment::start_load(const LoadOptions& options) {
         return;
       }
     }
-    load_outcome_.emplace(run_load(options, load_stop_, {}));
+    LoadProgressSink progress;
+    if (abort_.has_rules() && !is_warm_up)
+      progress = [this](const LoadProgress& line) { look_at_load(line.accounts); };
+    load_outcome_.emplace(run_load(options, load_stop_, progress));
     load_over_ = true;
   });
 }
@@ -287,6 +291,8 @@ void Experiment::start_workers() {
   load_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "topspin-load");
     SharedLoadView view;
+    if (abort_.has_rules())
+      view.progress = [this](const LoadProgress& line) { look_at_load(line.accounts); };
     view.begins = [this](int64_t monotonic_ns, int64_t error_ns) {
       clock_error_ns_ = error_ns;
       workers_begin_ns_ = monotonic_ns;
@@ -361,7 +367,44 @@ void Experiment::on_pass(int64_t now) {
       break;
     case Part::kOver: break;
   }
+  std::optional<std::string> load_broke;
+  {
+    const std::lock_guard lock(load_broke_mutex_);
+    load_broke = std::exchange(load_broke_, std::nullopt);
+  }
+  if (load_broke) abort_run(*load_broke, now_ns);
+  const bool has_no_load = part_ == Part::kLoad && !settings_.load;
+  if (is_aborted_ && (part_ == Part::kAfter || has_no_load)) begin(Part::kOver, now_ns);
   wake_at(now + kPollNs);
+}
+
+/// On the load's thread.
+void Experiment::look_at_load(const LoadAccounts& so_far) {
+  auto broken = abort_.add(so_far, settings_.load->workload == WorkloadKind::kHttp);
+  if (!broken) return;
+  const std::lock_guard lock(load_broke_mutex_);
+  load_broke_ = std::move(broken);
+}
+
+void Experiment::on_tick(const Sample& tick, const RunInfo& run) {
+  const bool is_measured = part_ == Part::kLoad || part_ == Part::kAfter;
+  if (!abort_.has_rules() || is_aborted_ || !is_measured) return;
+  if (!abort_watches_) {
+    if (stages_.size() <= first_load_stage_) return;  // workers are awaited
+    abort_.begin(run, stages_[first_load_stage_].start_ns);
+    abort_watches_ = true;
+  }
+  if (const auto broken = abort_.add(tick)) abort_run(*broken, tick.elapsed_ns);
+}
+
+/// The rest of the run cannot change the verdict. The load ends in order, and the run is complete.
+void Experiment::abort_run(const std::string& broken, int64_t now_ns) {
+  if (is_aborted_) return;
+  is_aborted_ = true;
+  load_stop_ = true;
+  const std::string text = "the run ends early, because it has broken a rule: " + broken;
+  say(sanitize_for_terminal(text));
+  if (auto put = writer_->add_event(now_ns, text); !put.ok() && stored_.ok()) stored_ = put;
 }
 
 void Experiment::on_command_end(int exit_status) {

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,6 +20,7 @@
 
 #include "app/plan/plan.h"
 #include "app/recording/conductor.h"
+#include "ci/slo/abort_watch.h"
 #include "core/base/unique_fd.h"
 
 namespace topspin {
@@ -34,7 +36,8 @@ struct ExperimentSettings {
   int64_t duration_ns = 0;             // for a run without a load
   int64_t before_ns = 0;
   int64_t after_ns = 0;
-  std::string output;  // absolute path of a file; empty: none
+  std::string output;          // absolute path of a file; empty: none
+  std::vector<SloRule> rules;  // of which some may end a run early
 };
 
 /// Keeps the last lines of a program's output, and notices a line that contains a given text.
@@ -68,6 +71,7 @@ class Experiment final : public Conductor {
   int output_fd() const override { return output_read_.get(); }
   void on_output() override;
   void on_pass(int64_t now_ns) override;
+  void on_tick(const Sample& tick, const RunInfo& run) override;
   void on_command_end(int exit_status) override;
   bool wants_stop() const override { return part_ == Part::kOver || failure_.has_value(); }
   void stop(int stop_signal) override;
@@ -78,7 +82,9 @@ class Experiment final : public Conductor {
   enum class Part : uint8_t { kStart, kWarmUp, kBefore, kLoad, kAfter, kOver };
 
   explicit Experiment(ExperimentSettings settings)
-      : settings_(std::move(settings)), tail_(settings_.subject.ready.line) {}
+      : settings_(std::move(settings)),
+        tail_(settings_.subject.ready.line),
+        abort_(settings_.rules, settings_.load.has_value()) {}
 
   Status open_output_file();
   void keep_output(std::string_view bytes);
@@ -94,12 +100,17 @@ class Experiment final : public Conductor {
   std::optional<Result<LoadResult>> take_load();
   void load_ended(int64_t now_ns);
   void fail(std::string reason);
+  void look_at_load(const LoadAccounts& so_far);
+  void abort_run(const std::string& broken, int64_t now_ns);
   void wake_at(int64_t monotonic_ns) const;
   std::string stage_name() const { return stages_.empty() ? "start" : stages_.back().name; }
 
   ExperimentSettings settings_;
   UniqueFd output_read_, output_write_, null_, file_, timer_;
   OutputTail tail_;
+  AbortWatch abort_;
+  bool abort_watches_ = false;  // it knows when the load began
+  bool is_aborted_ = false;
   RunWriter* writer_ = nullptr;
   pid_t command_ = 0;
   int64_t start_ns_ = 0;       // monotonic
@@ -119,8 +130,10 @@ class Experiment final : public Conductor {
   std::thread load_;
   std::atomic<bool> load_stop_{false};
   std::atomic<bool> load_over_{false};
-  std::atomic<int64_t> workers_begin_ns_{0};        // monotonic, once it is known
-  std::atomic<int64_t> clock_error_ns_{0};          // of that
+  std::atomic<int64_t> workers_begin_ns_{0};  // monotonic, once it is known
+  std::atomic<int64_t> clock_error_ns_{0};    // of that
+  std::mutex load_broke_mutex_;
+  std::optional<std::string> load_broke_;           // a rule, by the load's own accounts
   std::optional<Result<LoadResult>> load_outcome_;  // owned by the load's thread until load_over_
 };
 

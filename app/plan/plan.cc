@@ -9,6 +9,7 @@
 
 #include "app/options/record_options.h"
 #include "app/plan/plan_section.h"
+#include "ci/slo/abort_watch.h"
 #include "core/base/clock.h"
 #include "core/base/text.h"
 #include "core/base/toml_document.h"
@@ -246,12 +247,29 @@ void read_probes(PlanReader& reader, const toml::table& table, Plan& plan) {
 
 void read_rules(PlanSection section, Plan& plan) {
   plan.lenient = section.flag("lenient").value_or(false);
-  section.texts("rules", [&](const std::string& text, const toml::source_region& at) {
+  const auto add = [&](const std::string& text, const toml::source_region& at, bool aborts) {
     auto rule = parse_slo(text);
-    if (!rule.ok())
-      section.reader().fail(at, section.path("rules"), rule.error().message);
-    else
-      plan.rules.push_back(std::move(rule).value());
+    if (rule.ok() && aborts) {
+      if (const Status can = check_abort_rule(*rule, plan.load.has_value()); !can.ok())
+        rule = can.error();
+    }
+    if (!rule.ok()) return section.reader().fail(at, section.path("rules"), rule.error().message);
+    rule->aborts = aborts;
+    plan.rules.push_back(std::move(rule).value());
+  };
+  section.items("rules", [&](const toml::node& item) {
+    if (const auto* text = item.as_string()) return add(text->get(), item.source(), false);
+    if (item.as_table() == nullptr) {
+      return section.reader().fail(item.source(), section.path("rules"),
+                                   "every rule must be a text in quotes, or a table: "
+                                   "{ rule = \"...\", abort = true }");
+    }
+    PlanSection table(section.reader(), section.path("rules"), *item.as_table());
+    const auto text = table.text("rule");
+    const bool aborts = table.flag("abort").value_or(false);
+    if (!text) table.missing("rule", "a rule in a table is { rule = \"...\", abort = true }");
+    table.done();
+    if (text) add(*text, item.source(), aborts);
   });
   for (SloRule& rule : plan.rules) rule.lenient = plan.lenient;
   section.done();

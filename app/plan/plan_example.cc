@@ -95,7 +95,7 @@ runtime = "none"                    # "auto": look inside node, CPython, Go, the
 rules = [
   "p99(reply_latency) < 50ms",
   "losses == 0",
-  "lost == 0",
+  "lost == 0",                      # { rule = "lost == 0", abort = true } ends a run at once
   "active_flows == clients during hold",
   "active_flows == 0 after ramp_down",
   "fds after ramp_down <= before + 2",

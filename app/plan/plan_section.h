@@ -156,6 +156,15 @@ class PlanSection {
     draft.texts[option.name] = std::move(*value);
   }
 
+  /// Visits each item of a list.
+  void items(const std::string& key, const std::function<void(const toml::node&)>& visit) {
+    const toml::node* n = node(key);
+    if (n == nullptr) return;
+    const toml::array* list = n->as_array();
+    if (list == nullptr) return fail(key, "must be a list: [\"...\", \"...\"]");
+    for (const toml::node& item : *list) visit(item);
+  }
+
   /// Visits each text of a list, with its position in the file.
   void texts(const std::string& key,
              const std::function<void(const std::string&, const toml::source_region&)>& visit) {

@@ -187,6 +187,7 @@ ExperimentSettings PlanSession::settings_of(const PreparedSubject& prepared) con
     warm_up.duration_ns = plan_.warm_up_ns;
     settings.warm_up = std::move(warm_up);
   }
+  settings.rules = plan_.rules;
   settings.before_ns = times_.before_ns;
   settings.after_ns = times_.after_ns;
   if (!prepared.subject.output.empty())

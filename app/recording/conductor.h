@@ -11,6 +11,7 @@
 #include "app/host/child.h"
 #include "core/base/result.h"
 #include "core/run/run.h"
+#include "core/tick/sample.h"
 #include "store/run_store.h"
 
 namespace topspin {
@@ -33,6 +34,8 @@ class Conductor {
 
   /// Called once in each pass of the loop.
   virtual void on_pass(int64_t now_ns) = 0;
+  /// A tick of the run was stored.
+  virtual void on_tick(const Sample& tick, const RunInfo& run) = 0;
   /// Called once, when the command itself has ended.
   virtual void on_command_end(int exit_status) = 0;
   /// Whether the experiment is over or has failed.

@@ -110,6 +110,7 @@ void Recording::drain_ticks() {
       error_outlet().write(fmt::format("{}\n", tick_line(sample, memory_)));
     }
     if (onlooker_ != nullptr) onlooker_->on_sample(sample);
+    if (conductor_ != nullptr) conductor_->on_tick(sample, info_);
     if (metrics_) update_metrics(sample);
     for (const std::string& warning : headroom_.observe(sample))
       tell_event(sample.elapsed_ns, warning);

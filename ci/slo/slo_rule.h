@@ -78,6 +78,7 @@ struct SloRule {
   SloScope scope;
   SloComparison comparison = SloComparison::kLess;
   std::vector<SloTerm> bound;
+  bool aborts = false;   // the plan ends a run that has broken it (ci/slo/abort_watch.h)
   bool lenient = false;  // the plan allows that it cannot be judged
 };
 

@@ -333,6 +333,7 @@ struct LoadResult {
   bool gso = false;
 
   std::vector<WorkerPart> workers;  // empty: one generator, this one
+  bool are_threads = false;         // the workers are threads of this process
   // Of never_scheduled, by reason: "a worker died", ...; what is left over is a slow generator's.
   std::map<std::string, uint64_t> never_scheduled_reasons;
 

@@ -1,5 +1,6 @@
 #include "load/engine/preflight.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -33,6 +34,15 @@ HostLimits read_host_limits() {
     if (word == "MemAvailable:" && memory >> kib) limits.available_bytes = kib * 1024;
   }
   return limits;
+}
+
+HostLimits share_of(const HostLimits& limits, uint32_t shares) {
+  HostLimits share = limits;
+  const uint64_t in_use = std::min(limits.descriptors_in_use, limits.descriptors);
+  share.descriptors = in_use + (limits.descriptors - in_use) / shares;
+  share.ephemeral_ports /= shares;
+  if (share.available_bytes) *share.available_bytes /= shares;
+  return share;
 }
 
 uint32_t usable_ports(const HostLimits& limits) {

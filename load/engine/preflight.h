@@ -19,6 +19,9 @@ struct HostLimits {
 /// Reads the limits, and raises the soft limit of descriptors to the hard one.
 HostLimits read_host_limits();
 
+/// What each of several threads may use of them. Pure.
+HostLimits share_of(const HostLimits& limits, uint32_t shares);
+
 /// Descriptors that a workload may have open beside those of its clients.
 inline constexpr uint64_t kSpareDescriptors = 16;
 

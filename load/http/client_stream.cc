@@ -21,20 +21,21 @@ namespace {
 // Where other distributions than OpenSSL's own have their certificates.
 constexpr const char* kOtherBundle = "/etc/pki/tls/certs/ca-bundle.crt";
 
-int fd_of(BIO* bio) { return static_cast<int>(reinterpret_cast<intptr_t>(BIO_get_data(bio))); }
+SocketState& socket_of(BIO* bio) { return *static_cast<SocketState*>(BIO_get_data(bio)); }
 
 // OpenSSL's own BIO of a socket lets SIGPIPE come.
 int send_bytes(BIO* bio, const char* bytes, int count) {
   BIO_clear_retry_flags(bio);
   const ssize_t sent =
-      send(fd_of(bio), bytes, static_cast<size_t>(count), MSG_DONTWAIT | MSG_NOSIGNAL);
+      send(socket_of(bio).fd, bytes, static_cast<size_t>(count), MSG_DONTWAIT | MSG_NOSIGNAL);
   if (sent < 0 && errno == EAGAIN) BIO_set_retry_write(bio);
   return static_cast<int>(sent);
 }
 
 int receive_bytes(BIO* bio, char* bytes, int count) {
   BIO_clear_retry_flags(bio);
-  const ssize_t got = recv(fd_of(bio), bytes, static_cast<size_t>(count), MSG_DONTWAIT);
+  const ssize_t got = recv(socket_of(bio).fd, bytes, static_cast<size_t>(count), MSG_DONTWAIT);
+  socket_of(bio).is_drained = got < count;
   if (got < 0 && errno == EAGAIN) BIO_set_retry_read(bio);
   if (got == 0) BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
   return static_cast<int>(got);
@@ -103,6 +104,8 @@ Result<std::shared_ptr<TlsContext>> TlsContext::make(const TlsSettings& settings
   SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
   SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                 SSL_MODE_RELEASE_BUFFERS);
+  // Head and content of a record come with one call.
+  SSL_CTX_set_read_ahead(context, 1);
   // Servers that close without saying so are common. HTTP itself says where an answer ends.
   SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF);
   if (settings.resumes) {
@@ -145,12 +148,15 @@ void ClientStream::secure(TlsContext& context, TlsSession* session) {
   ssl_ = SSL_new(context.context_);
   BIO* bio = BIO_new(socket_without_signals());
   CHECK(ssl_ != nullptr && bio != nullptr);
-  BIO_set_data(bio, reinterpret_cast<void*>(static_cast<intptr_t>(fd_.get())));
+  socket_.fd = fd_.get();
+  BIO_set_data(bio, &socket_);
   BIO_set_init(bio, 1);
   SSL_set_bio(ssl_, bio, bio);
   SSL_set_connect_state(ssl_);
   if (context.is_name_) {
-    SSL_set_tlsext_host_name(ssl_, context.host_.c_str());
+    // As SSL_set_tlsext_host_name(), whose casts are in C.
+    SSL_ctrl(ssl_, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+             const_cast<char*>(context.host_.c_str()));
     if (context.settings_.verifies) SSL_set1_host(ssl_, context.host_.c_str());
   } else if (context.settings_.verifies) {
     X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl_), context.host_.c_str());
@@ -213,6 +219,10 @@ IoResult ClientStream::write(std::string_view bytes) {
   size_t sent = 0;
   const int code = SSL_write_ex(ssl_, bytes.data(), bytes.size(), &sent);
   return code == 1 ? IoResult{IoResult::Kind::kDone, sent} : explain(code);
+}
+
+bool ClientStream::may_have_more() const {
+  return ssl_ == nullptr || !socket_.is_drained || SSL_has_pending(ssl_) != 0;
 }
 
 bool ClientStream::is_resumed() const { return ssl_ != nullptr && SSL_session_reused(ssl_) != 0; }

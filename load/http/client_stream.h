@@ -75,6 +75,12 @@ struct IoResult {
   int number = 0;
 };
 
+/// What OpenSSL's BIO knows of the socket.
+struct SocketState {
+  int fd = -1;
+  bool is_drained = false;  // the last call read less than it had room for
+};
+
 class ClientStream {
  public:
   /// Plain. The connection may still be in the making.
@@ -96,6 +102,10 @@ class ClientStream {
   /// Writes a part of `bytes`, or all. REQUIRES: not empty.
   IoResult write(std::string_view bytes);
 
+  /// TLS: whether read() may have more at once. Not if a record has come whole, and nothing behind
+  /// it, unless the connection has ended meanwhile.
+  bool may_have_more() const;
+
   /// After a handshake.
   bool is_resumed() const;
   std::string_view alpn() const;  // "h2", "http/1.1", or empty
@@ -108,6 +118,7 @@ class ClientStream {
 
   UniqueFd fd_;
   ssl_st* ssl_ = nullptr;  // null: plain
+  SocketState socket_;     // of TLS
   std::string tls_error_;
 };
 

@@ -159,6 +159,7 @@ bool HttpConnection::flush() {
     // A server may answer and close without reading. Its answer must still be read.
     if (result.number == EPIPE || result.number == ECONNRESET) {
       unsent_ = {};
+      write_errno_ = result.number;
       return true;
     }
     fail_io(result);
@@ -198,7 +199,10 @@ void HttpConnection::end_of_stream() {
   }
   response_.end_of_stream();
   if (response_.state() != HttpResponse::State::kDone) {
-    fail({HttpFailure::Kind::kTruncated, 0, !response_.empty(), {}});
+    // The kernel tells of a reset once, and the write has heard it.
+    const auto kind =
+        write_errno_ != 0 ? HttpFailure::Kind::kSocket : HttpFailure::Kind::kTruncated;
+    fail({kind, write_errno_, !response_.empty(), {}});
     return;
   }
   is_busy_ = false;
@@ -235,8 +239,13 @@ void HttpConnection::read_http1(uint32_t events) {
     if (was_last_ && !is_busy_) return;  // its user closes it
     // Less than the buffer holds: there is no more, unless the connection has ended.
     const bool has_ended = (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
-    if (!stream_.is_secure() && got.bytes < buffer.size() && !has_ended) return;
+    if (is_all(got, buffer) && !has_ended) return;
   }
+}
+
+/// Whether nothing more can be read for now.
+bool HttpConnection::is_all(const IoResult& got, std::span<const uint8_t> buffer) const {
+  return stream_.is_secure() ? !stream_.may_have_more() : got.bytes < buffer.size();
 }
 
 void HttpConnection::flush_http2() {
@@ -263,7 +272,7 @@ void HttpConnection::read_http2(uint32_t events) {
       return fail({HttpFailure::Kind::kMalformed, 0, true, http2_->why()});
     }
     const bool has_ended = (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
-    if (!stream_.is_secure() && got.bytes < buffer.size() && !has_ended) break;
+    if (is_all(got, buffer) && !has_ended) break;
   }
   flush_http2();
 }

@@ -116,6 +116,7 @@ class HttpConnection {
   bool flush();
   void read_http1(uint32_t events);
   void read_http2(uint32_t events);
+  bool is_all(const IoResult& got, std::span<const uint8_t> buffer) const;
   void flush_http2();
   void take_http2();
   void fail(HttpFailure failure);
@@ -137,6 +138,7 @@ class HttpConnection {
   uint64_t exchange_ = 0;
   bool is_busy_ = false;
   bool was_last_ = false;
+  int write_errno_ = 0;  // the server had reset the connection, or will
 
   // HTTP/2.
   std::unique_ptr<Http2Session> http2_;

@@ -49,7 +49,8 @@ void add_never_sent(LoadPart& part, uint64_t count) {
 }
 
 std::string name_of(const WorkerPart& worker) {
-  return fmt::format("worker {} ({})", worker.id, worker.host);
+  return worker.host.empty() ? fmt::format("thread {}", worker.id)
+                             : fmt::format("worker {} ({})", worker.id, worker.host);
 }
 
 }  // namespace

@@ -126,6 +126,10 @@ Result<LoadOptions> job_options(const JobDescription& job) {
           fmt::format("--{} names a file of one host; workers cannot use it", option.name));
     }
   }
+  if (job.options.contains("threads")) {
+    return make_error(ErrorCode::kUsage,
+                      "--threads is for a load that this host sends; a worker has one");
+  }
   TOPSPIN_ASSIGN(LoadOptions options, read_load_options(type, job.target, job.options));
   TOPSPIN_TRY(check_load(options));
   TOPSPIN_ASSIGN(const TargetParts parts, split_target(options.target));

@@ -550,7 +550,7 @@ WorkloadType http_workload() {
   using H = HttpLoadOptions;
   type.options = options_of(
       schedule_options(),
-      {period_option(), grid_option(),
+      {period_option(), grid_option(), threads_option(),
        of_schedule(flag_option(
            "closed",
            "Closed loop: send, wait for the reply, sleep for a period (1us or more), repeat",
@@ -589,6 +589,7 @@ WorkloadType http_workload() {
   type.check_target = check_http_target;
   type.read_files = read_http_files;
   type.can_be_shared = true;
+  type.per_thread_s = 30'000;
   type.keeps_flows = [](const LoadOptions& options) {
     return options.http.requests_per_connection == 0;
   };

@@ -472,7 +472,7 @@ WorkloadType udp_pingpong_workload() {
   };
   type.options = options_of(
       schedule_options(),
-      {period_option(), grid_option(),
+      {period_option(), grid_option(), threads_option(),
        of_schedule(flag_option(
            "closed",
            "Closed loop: send, wait for the reply without a limit, sleep for a period, repeat",
@@ -500,6 +500,7 @@ WorkloadType udp_pingpong_workload() {
     return {};
   };
   type.can_be_shared = true;
+  type.per_thread_s = 60'000;
   type.keeps_flows = [](const LoadOptions&) { return true; };
   type.run = [](const LoadOptions& options, const Target& target, const std::atomic<bool>& stop,
                 const LoadProgressSink& progress) {

@@ -25,6 +25,7 @@ struct WorkloadType {
   bool any_socket = false;      // what is sent decides: TCP, and UDP if nobody listens there
   bool takes_url = false;       // the target may be a URL
   bool can_be_shared = false;   // by workers: its clients can move from one to another
+  double per_thread_s = 0;      // messages that a thread sends easily, if it can be shared
   std::string_view only_stage;  // for kinds whose clients do not come and go; empty: it has stages
   std::vector<LoadOption> options;  // all but the target and common_load_options()
   /// Checks the options together, after each was checked alone. May be empty.
@@ -65,6 +66,8 @@ std::vector<LoadOption> schedule_options();
 std::vector<LoadOption> options_of(std::vector<LoadOption> first, std::vector<LoadOption> more);
 LoadOption period_option();
 LoadOption grid_option();
+/// Of kinds that can be shared.
+LoadOption threads_option();
 
 /// Makes the stages from the options that were read. An error is about the stages.
 Status finish_stages(LoadDraft& draft);

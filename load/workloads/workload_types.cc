@@ -79,6 +79,14 @@ LoadOption grid_option() {
       &LoadOptions::grid_ns, {}, true));
 }
 
+LoadOption threads_option() {
+  return of_schedule(
+      number_option("threads",
+                    "Threads that send, each a share of the clients (default: as many as the "
+                    "rate needs)",
+                    1, kMaxLoadThreads, &LoadOptions::threads));
+}
+
 Result<LoadOptions> read_load_options(const WorkloadType& type, const std::string& target,
                                       const std::map<std::string, std::string>& texts) {
   LoadDraft draft;

@@ -104,6 +104,26 @@ Json load_tls_json(const LoadResult& result) {
           {"handshake_ns", latency_json(tls.handshake_latency.summary())}};
 }
 
+/// What each has done of the load, thread or worker.
+void add_worker_part(Json& json, const WorkerPart& worker, const LoadResult& result) {
+  LoadAccounts::for_each_field(
+      [&](std::string_view name, auto field) { json[std::string(name)] = worker.accounts.*field; });
+  json["latency_intended_ns"] =
+      or_null_if(!result.expects_replies, latency_json(worker.latency_intended.summary()));
+  json["own_lateness_ns"] = latency_json(worker.own_lateness.summary());
+  json["cpu_ns"] = json_or_null(worker.cpu_ns);
+  json["wall_ns"] = json_or_null(worker.wall_ns);
+  json["invalid_reasons"] = worker.invalid_reasons;
+}
+
+Json load_thread_json(const WorkerPart& thread, const LoadResult& result) {
+  Json json;
+  json["id"] = thread.id;
+  json["planned"] = thread.planned;
+  add_worker_part(json, thread, result);
+  return json;
+}
+
 Json worker_json(const WorkerPart& worker, const LoadResult& result) {
   Json json;
   json["id"] = worker.id;
@@ -115,17 +135,10 @@ Json worker_json(const WorkerPart& worker, const LoadResult& result) {
   json["orphaned"] = worker.orphaned;
   json["perhaps_sent"] = worker.perhaps_sent;
   json["store_away"] = worker.store_away;
-  LoadAccounts::for_each_field(
-      [&](std::string_view name, auto field) { json[std::string(name)] = worker.accounts.*field; });
-  json["latency_intended_ns"] =
-      or_null_if(!result.expects_replies, latency_json(worker.latency_intended.summary()));
-  json["own_lateness_ns"] = latency_json(worker.own_lateness.summary());
-  json["cpu_ns"] = json_or_null(worker.cpu_ns);
-  json["wall_ns"] = json_or_null(worker.wall_ns);
+  add_worker_part(json, worker, result);
   json["cores"] = worker.cores;
   json["clock_offset_ns"] = worker.clock_offset_ns;
   json["clock_error_ns"] = worker.clock_error_ns;
-  json["invalid_reasons"] = worker.invalid_reasons;
   return json;
 }
 
@@ -184,8 +197,13 @@ std::string load_result_json(const LoadResult& result) {
   }
   json["never_scheduled_reasons"] = result.never_scheduled_reasons;
   json["workers"] = Json::array();
-  for (const WorkerPart& worker : result.workers)
-    json["workers"].push_back(worker_json(worker, result));
+  json["threads"] = Json::array();
+  for (const WorkerPart& worker : result.workers) {
+    if (result.are_threads)
+      json["threads"].push_back(load_thread_json(worker, result));
+    else
+      json["workers"].push_back(worker_json(worker, result));
+  }
   return dump_json(json, 2);
 }
 

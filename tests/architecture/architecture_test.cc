@@ -77,7 +77,7 @@ const std::map<std::string, Room> kRooms = {
     {"ci/judgement", {{"ci/statistics", "ci/metrics"}, {}}},
     {"ci/slo",
      {{"ci/metrics", "ci/judgement"},
-      {"ci/slo/rule_watch.h", "ci/slo/slo.h", "ci/slo/slo_gate.h"}}},
+      {"ci/slo/abort_watch.h", "ci/slo/rule_watch.h", "ci/slo/slo.h", "ci/slo/slo_gate.h"}}},
     {"ci/findings", {{"ci/metrics"}, {"ci/findings/findings.h"}}},
     {"core/base", {{}, {}}},
     {"core/number", {{"core/base"}, {}}},

@@ -365,6 +365,60 @@ TEST_F(Nginx, AServerWithoutHttp2IsNamed) {
   EXPECT_THAT(result.http->failures, Each(testing::Key(HasSubstr("HTTP/2: "))));
 }
 
+TEST_F(Nginx, ThreadsShareTheClientsAndTheirAccountsAddUp) {
+  write("data.csv", "id\n1\n2\n3\n4\n5\n6\n7\n");
+  LoadOptions options = http_load(tls("/{id}"), "0:60 over 300ms, hold 300ms, 60:0 over 200ms");
+  options.http.insecure = true;
+  options.http.data_file = file("data.csv");
+  options.threads = 3;
+  uint32_t lines = 0;
+  options.progress_ns = 100 * kMs;
+  LoadAccounts last;
+  auto result = run_load(options, kNeverStop, [&](const LoadProgress& line) {
+    ++lines;
+    last = line.accounts;
+  });
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  expect_balanced(*result);
+  const LoadAccounts& a = result->total.accounts;
+  EXPECT_GT(lines, 2u);
+  EXPECT_GT(last.sent, 0u);
+  EXPECT_EQ(a.replied, a.sent);
+  EXPECT_EQ(result->clients_joined, 60u);
+  EXPECT_EQ(result->tls->handshakes, result->tcp->connected);
+  EXPECT_TRUE(result->are_threads);
+  ASSERT_EQ(result->workers.size(), 3u);
+  LoadAccounts sum;
+  Histogram lateness;
+  uint64_t planned = 0;
+  for (const WorkerPart& thread : result->workers) {
+    EXPECT_GT(thread.accounts.sent, 0u);
+    EXPECT_EQ(thread.own_lateness.count(), thread.accounts.sent);
+    ASSERT_TRUE(thread.cpu_ns.has_value());
+    EXPECT_GT(*thread.cpu_ns, 0);
+    sum.merge(thread.accounts);
+    lateness.merge(thread.own_lateness);
+    planned += thread.planned;
+  }
+  EXPECT_EQ(sum, a);
+  EXPECT_EQ(planned, result->planned);
+  EXPECT_EQ(lateness, result->total.own_lateness);
+  std::map<std::string, size_t> rows;
+  for (const Request& request : log(a.sent)) ++rows[request.uri];
+  EXPECT_EQ(rows.size(), 7u);
+  // The same as with one thread, from the same schedule.
+  options.threads = 1;
+  EXPECT_EQ(run(options).planned, result->planned);
+}
+
+TEST_F(Nginx, AThreadThatCannotBeginEndsTheLoad) {
+  LoadOptions options = http_load(tls("/"), "4:4 over 10s");
+  options.http.ca_file = file("none");
+  options.threads = 4;
+  EXPECT_THAT(run_load(options, kNeverStop, {}).error().message,
+              HasSubstr("cannot read certificates"));
+}
+
 /// Sends to each connection a beginning, and then more and more, whatever it is asked.
 class HostileServer {
  public:

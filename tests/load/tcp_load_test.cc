@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "load/load.h"
+#include "load/share/load_threads.h"
 #include "tests/load/misbehaving_tcp_server.h"
 
 namespace topspin {
@@ -322,6 +323,46 @@ TEST(AcceptQueue, ARoomyBacklogTakesAllAndTheyAreClosedAtTheEnd) {
   EXPECT_EQ(truth.connections, 200u);
   EXPECT_EQ(result->total.accounts.replied, 200u);
   EXPECT_EQ(result->tcp->syn_retries, 0u);
+}
+
+TEST(LoadThreads, TcpIsSharedAndStopsAtOneMoment) {
+  TcpMisbehaviour behaviour;
+  behaviour.fates = {TcpFate::kWhole, TcpFate::kTruncated, TcpFate::kWhole};
+  MisbehavingTcpServer server(behaviour);
+  LoadOptions options = tcp_load(WorkloadKind::kTcpConnect, server.target(), "40:40 over 60s");
+  options.period_ns = 50 * kMs;
+  options.timeout_ns = 10 * kNanosPerSecond;
+  options.expect_bytes = 64;
+  options.threads = 3;
+  options.progress_ns = 50 * kMs;
+  std::atomic<bool> stop{false};
+  const auto result = run_load(options, stop, [&](const LoadProgress& line) {
+    if (line.accounts.sent > 100) stop.store(true);
+  });
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  const auto truth = server.stop();
+  expect_balanced(*result);  // with what the schedule asks for until that moment
+  EXPECT_TRUE(result->stopped_early);
+  EXPECT_LT(result->total.end_ns, 60 * kNanosPerSecond);
+  EXPECT_EQ(result->total.accounts.sent, truth.connections);
+  EXPECT_EQ(result->workers.size(), 3u);
+  EXPECT_EQ(result->tcp->truncated, truth.fates.at(TcpFate::kTruncated));
+}
+
+TEST(LoadThreads, TheDefaultIsWhatTheRateNeeds) {
+  LoadOptions options = tcp_load(WorkloadKind::kHttp, "127.0.0.1:1", "0:100 over 1s");
+  options.period_ns = kNanosPerSecond;
+  EXPECT_EQ(threads_for(options, false, 8), 1u);
+  options.stages.front().to = 100'000;
+  EXPECT_EQ(threads_for(options, false, 8), 4u);
+  EXPECT_EQ(threads_for(options, false, 2), 2u);
+  EXPECT_EQ(threads_for(options, true, 4), 2u);  // the server needs the others
+  EXPECT_EQ(threads_for(options, true, 1), 1u);
+  options.closed_loop = true;
+  EXPECT_EQ(threads_for(options, false, 8), 1u);
+  options.closed_loop = false;
+  options.workload = WorkloadKind::kAcceptQueue;
+  EXPECT_EQ(threads_for(options, false, 8), 1u);
 }
 
 }  // namespace

@@ -276,6 +276,29 @@ TEST(UdpPingpong, ToldToStopItKeepsWhatWasDone) {
   expect_balanced(*result);
 }
 
+TEST(UdpPingpong, ThreadsShareTheClients) {
+  for (const SocketMode sockets : {SocketMode::kOwn, SocketMode::kShared}) {
+    MisbehavingUdpServer server({});
+    LoadOptions options =
+        pingpong(server.target(), "0:200 over 300ms, hold 300ms, 200:0 over 200ms");
+    options.period_ns = 50 * kMs;
+    options.sockets = sockets;
+    options.threads = 2;
+    const auto result = run_load(options, kNeverStop, {});
+    ASSERT_TRUE(result.ok()) << result.error().message;
+    const UdpTruth& truth = server.stop();
+    expect_balanced(*result);
+    expect_latencies_meet(result->total);
+    const LoadAccounts& a = result->total.accounts;
+    EXPECT_EQ(a.sent, truth.received);
+    EXPECT_EQ(a.replied + a.late_replies, truth.received);
+    EXPECT_EQ(truth.flows, 200u);
+    EXPECT_EQ(result->clients_joined, 200u);
+    ASSERT_EQ(result->workers.size(), 2u);
+    for (const WorkerPart& thread : result->workers) EXPECT_GT(thread.accounts.sent, 500u);
+  }
+}
+
 TEST(UdpPingpong, RepeatsReuseSlotsOfSharedSockets) {
   MisbehavingUdpServer server({});
   LoadOptions options =

@@ -156,7 +156,7 @@ inline auto members(auto& value) {
     // A run does not keep which workers sent its load, nor what each did not send.
     auto& [workload, target, replies, wall, monotonic, early, clients, joined, stages, total,
            planned, has_plan, closed, tcp, http, script, tls, connect, bytes, unreachable, errors,
-           kernel, own, gso, workers, never_scheduled_reasons, reasons] = value;
+           kernel, own, gso, workers, are_threads, never_scheduled_reasons, reasons] = value;
     return std::tie(workload, target, replies, wall, monotonic, early, clients, joined, stages,
                     total, planned, has_plan, closed, tcp, http, script, tls, connect, bytes,
                     unreachable, errors, kernel, own, gso, reasons);

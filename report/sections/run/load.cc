@@ -286,7 +286,9 @@ Facts accounts(const LoadResult& load) {
   facts.list.emplace_back(
       "generator",
       say("{}CPU {} of a core, memory {}",
-          load.workers.empty() ? std::string() : fmt::format("{} workers; ", load.workers.size()),
+          load.workers.empty() ? std::string()
+                               : fmt::format("{} {}; ", load.workers.size(),
+                                             load.are_threads ? "threads" : "workers"),
           share(static_cast<double>(load.own.cpu_ns) / wall_ns), bytes(load.own.rss_bytes)));
   return facts;
 }
@@ -307,6 +309,27 @@ Table result_latencies(const LoadResult& load) {
   return table;
 }
 
+/// CPU time of the thread that ran a part of the load, as a share of a core.
+Cell cpu_share(const WorkerPart& part) {
+  if (!part.cpu_ns || !part.wall_ns || *part.wall_ns <= 0) return Cell(absent());
+  return Cell(share(static_cast<double>(*part.cpu_ns) / static_cast<double>(*part.wall_ns)));
+}
+
+Table threads_table(const LoadResult& load) {
+  Table table;
+  table.columns = columns({"Thread", "Due", "Sent", "Replied", "Lost", "-Sent late", "-Not sent",
+                           "Late p99", "Late max", "Reply p99", "CPU"});
+  for (const WorkerPart& thread : load.workers) {
+    const LoadAccounts& a = thread.accounts;
+    const HistogramSummary lateness = thread.own_lateness.summary();
+    table.rows.push_back({{words(thread.id, 32), count(a.scheduled), count(a.sent),
+                           count(a.replied), count(a.lost), count(a.sent_late),
+                           count(a.never_scheduled), duration(lateness.p99), duration(lateness.max),
+                           duration(thread.latency_intended.summary().p99), cpu_share(thread)}});
+  }
+  return table;
+}
+
 }  // namespace
 
 Table workers_table(const LoadResult& load) {
@@ -316,15 +339,12 @@ Table workers_table(const LoadResult& load) {
                "Perhaps sent", "Late p99", "Reply p99", "CPU", "Clock error"});
   for (const WorkerPart& worker : load.workers) {
     const LoadAccounts& a = worker.accounts;
-    std::optional<double> cpu;
-    if (worker.cpu_ns && worker.wall_ns && *worker.wall_ns > 0)
-      cpu = static_cast<double>(*worker.cpu_ns) / static_cast<double>(*worker.wall_ns);
     Row row{{words(worker.id, 32), words(worker.host, 64), words(worker.labels, 80),
              words(worker_end_name(worker.end)), count(a.scheduled), count(a.sent),
              count(a.replied), count(a.lost), count(a.never_scheduled), count(worker.perhaps_sent),
              duration(worker.own_lateness.summary().p99),
-             duration(worker.latency_intended.summary().p99),
-             cpu ? Cell(share(*cpu)) : Cell(absent()), duration(worker.clock_error_ns)}};
+             duration(worker.latency_intended.summary().p99), cpu_share(worker),
+             duration(worker.clock_error_ns)}};
     table.rows.push_back(std::move(row));
   }
   return table;
@@ -348,7 +368,9 @@ Document load_result(const LoadResult& load) {
   }
   if (load.stages.size() > 1)
     document.sections.push_back({"stages", "Stages", {parts_table(load, "")}});
-  if (!load.workers.empty())
+  if (!load.workers.empty() && load.are_threads)
+    document.sections.push_back({"threads", "Threads", {threads_table(load)}});
+  else if (!load.workers.empty())
     document.sections.push_back({"workers", "Workers", {workers_table(load)}});
   return document;
 }

@@ -157,6 +157,12 @@ TEST(Plan, ErrorsNameLineAndKeyAndWhatWasMeant) {
       {small + "[laod]\n", "laod: there is no such key; did you mean \"load\"?"},
       {small + "[slo]\nrules = [\"p99(reply_latency) < 50\"]\n", "needs a unit"},
       {small + "[slo]\nlenient = 1\n", "slo.lenient: must be true or false"},
+      {small + "[slo]\nrules = [{ rule = \"lost == 0\", abort = 1 }]\n",
+       "slo.rules.abort: must be true or false"},
+      {small + "[slo]\nrules = [{ abort = true }]\n", "slo.rules.rule: a rule in a table is"},
+      {small + "[slo]\nrules = [7]\n", "every rule must be a text in quotes, or a table"},
+      {small + "[slo]\nrules = [{ rule = \"p99(reply_latency) < 5ms\", abort = true }]\n",
+       "cannot abort a run: what comes later could still keep it"},
       {"[subject.a]\ncommand = [\"true\"]\n[load]\nworkload = \"udp-pingpong\"\n"
        "target = \"http://127.0.0.1:1/\"\n",
        "p.toml:5: load.target: only http takes a URL"},

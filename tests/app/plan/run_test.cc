@@ -486,5 +486,25 @@ TEST_F(Run, AWarmUpIsRecordedAndNotJudged) {
   EXPECT_EQ(flows, 5u);
 }
 
+TEST_F(Run, ARuleThatAbortsEndsTheRunOnceItIsBroken) {
+  // Half an hour, if it were not ended. One rule is about ticks, the other about the load.
+  for (const char* rule : {"max(reply_latency) < 1us", "replied <= 20"}) {
+    const Json json =
+        run_plan(echo() + load("udp-pingpong", "hold=4:4 over 1800s", "period = \"100ms\"") +
+                 "[slo]\nrules = [\"lost == 0\", { rule = \"" + rule + "\", abort = true }]\n");
+    const Json& one = json["runs"][0];
+    EXPECT_EQ(one["status"], "complete");
+    EXPECT_TRUE(one["judged"]) << one["reasons"];
+    EXPECT_THAT(verdict(one, rule), HasSubstr("broken: "));
+    EXPECT_THAT(verdict(one, "lost == 0"), HasSubstr("kept: "));
+    EXPECT_EQ(last_.exit_code, 1) << last_.err;
+    EXPECT_THAT(last_.err, HasSubstr("the run ends early, because it has broken a rule: "));
+    const auto stored = store()->load_load(one["id"]);
+    ASSERT_TRUE(stored.ok() && stored->has_value());
+    EXPECT_TRUE((*stored)->stopped_early);
+    expect_nothing_is_left();
+  }
+}
+
 }  // namespace
 }  // namespace topspin::test
