@@ -8,6 +8,7 @@
 
 #include "core/base/text.h"
 #include "load/engine/kernel_counters.h"
+#include "load/script/pattern_cost.h"
 
 namespace topspin {
 namespace {
@@ -58,6 +59,30 @@ int lua_load_text(lua_State* state) {
   lua_pushnil(state);
   lua_insert(state, -2);
   return 2;
+}
+
+/// string.find, match, gmatch and gsub, which are the upvalue: refused if they would take too long.
+/// The second upvalue says whether they search all of the text.
+int lua_search(lua_State* state) {
+  size_t subject_bytes = 0, pattern_bytes = 0;
+  const char* subject = luaL_checklstring(state, 1, &subject_bytes);
+  const char* pattern = luaL_checklstring(state, 2, &pattern_bytes);
+  const bool all = lua_toboolean(state, lua_upvalueindex(2)) != 0;
+  const bool is_plain = !all && lua_toboolean(state, 4) != 0;
+  size_t from = 0;
+  if (!all && lua_isnumber(state, 3) != 0) {
+    const lua_Integer begin = lua_tointeger(state, 3);
+    const auto bytes = static_cast<lua_Integer>(subject_bytes);
+    from = static_cast<size_t>(begin > 0   ? begin - 1
+                               : begin < 0 ? std::max<lua_Integer>(0, bytes + begin)
+                                           : 0);
+  }
+  if (!is_plain && !is_pattern_cheap({subject, subject_bytes}, {pattern, pattern_bytes}, from, all))
+    return luaL_error(state, "the pattern takes too long on a text of this length");
+  lua_pushvalue(state, lua_upvalueindex(1));
+  lua_insert(state, 1);
+  lua_call(state, lua_gettop(state) - 1, LUA_MULTRET);
+  return lua_gettop(state);
 }
 
 }  // namespace
@@ -158,6 +183,15 @@ void LuaState::take_away_what_reaches_out() {
   lua_getglobal(state_, LUA_STRLIBNAME);
   lua_pushnil(state_);
   lua_setfield(state_, -2, "dump");
+  for (const auto& [name, all] : {std::pair("find", 0), std::pair("match", 0),
+                                  std::pair("gmatch", 1), std::pair("gsub", 1)}) {
+    lua_getfield(state_, -1, name);
+    lua_pushboolean(state_, all);
+    lua_pushcclosure(state_, lua_search, 2);
+    lua_setfield(state_, -2, name);
+  }
+  lua_pushnil(state_);
+  lua_setfield(state_, -2, "gfind");  // an old name of gmatch
   lua_pop(state_, 1);
   // A new table with what only tells the time.
   lua_getglobal(state_, LUA_OSLIBNAME);

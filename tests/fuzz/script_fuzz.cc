@@ -3,6 +3,7 @@
 #include "core/base/check.h"
 #include "core/base/clock.h"
 #include "load/script/lua_state.h"
+#include "load/script/pattern_cost.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace {
@@ -37,6 +38,9 @@ run(object)
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace topspin;
   const std::string_view text = fuzz_text(data, size);
+  // As a text and a pattern, too.
+  for (const bool all : {false, true})
+    (void)is_pattern_cheap(text.substr(0, size / 2), text.substr(size / 2), 0, all, 10'000);
   auto lua = LuaState::open(kMostBytes);
   CHECK(lua.ok());
   lua_State* const state = (*lua)->get();
@@ -64,5 +68,7 @@ std::vector<std::string> fuzz_seeds() {
       "local function f() return f() + 1 end xpcall(f, f)",
       "return load('return ' .. string.format('%q', 'a\\0b'))()",
       "setmetatable(_G, {__index = function(t, k) return k end}) return x.y",
+      "aaaaaaaaaaaaaaaaaaaaaaaaaa.-[^%]a-z]*%b()%f[%w]+(a?)%1$",
+      "return ('aaaaaaaa'):find('.-.-.-.-.-b'), ('k=v'):gsub('(%w+)=(%w+)', '%2=%1')",
       "\x1bLJ\x02\x02"};
 }

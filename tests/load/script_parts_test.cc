@@ -127,6 +127,37 @@ TEST(LuaState, ReachesNothingOutside) {
             "");
 }
 
+TEST(LuaState, APatternThatWouldTakeYearsIsRefused) {
+  for (const char* search :
+       {"(('a'):rep(40)):find(('a?'):rep(40) .. ('a'):rep(40))",
+        "(('a'):rep(5000)):match('.-.-.-.-b')", "(('a'):rep(5000)):gsub('(.-)(.-)(.-)%1b', '')",
+        "(('a'):rep(5000)):gmatch('.*.*.*.*b')", "string.find(('('):rep(100000), '%b()')"}) {
+    EXPECT_THAT(run_lua(std::string("\nlocal x = ") + search),
+                HasSubstr("file.lua:2: the pattern takes too long"))
+        << search;
+  }
+  // What Lua's matcher does itself, on patterns of all kinds and on a long text.
+  constexpr std::string_view kSearches = R"lua(
+    local text = ('{"name": "ann", "id": 7, "tags": [1, 2]}, '):rep(2000) .. '{"id": 12345}'
+    assert(text:match('"id":%s*(%d%d+)') == '12345')
+    assert(select(2, text:gsub('"(%w+)":%s*"?([^",}]+)', '')) == 6001)
+    assert(text:find('{"id": 1', 1, true) == #text - 12)
+    assert(('a,b,,c'):gsub(',', ';') == 'a;b;;c')
+    assert(('key = value'):match('^(%w+)%s*=%s*(%w+)$') == 'key')
+    assert(('THE (quick) fox'):find('%((%a+)%)') == 5)
+    assert(('THE (quick) fox'):match('%f[%a]%a+%f[%A]', 6) == 'quick')
+    assert(('f(a(b)c)d'):match('%b()') == '(a(b)c)')
+    assert(('"it" and \'is\''):match('(["\'])(.-)%1') == '"')
+    assert(('x]y'):match('[]]') == ']' and ('x-y'):match('[x%-]+') == 'x-')
+    local words = {}
+    for word in ('one two three'):gmatch('%a+') do words[#words + 1] = word end
+    assert(#words == 3 and words[3] == 'three')
+    assert(('abc'):find('b', -2) == 2 and ('abc'):find('', 10) == 4)
+    assert(not pcall(string.find, 'a', '[a') and not pcall(string.find, 'a', '%'))
+  )lua";
+  EXPECT_EQ(run_lua(kSearches), "");
+}
+
 TEST(LuaState, LoadsTextAndNoBytecode) {
   EXPECT_EQ(run_lua("assert(load('return 7')() == 7)"), "");
   EXPECT_EQ(run_lua("local f, why = load('\\27LJ\\2\\2\\0')\n"
