@@ -30,6 +30,13 @@ std::string load_silence(const LoadResult& result) {
     return fmt::format("{}, of {} messages, from {}: {}", kLoadSilence, a.sent, result.target,
                        http_failures_text(*result.http));
   }
+  if (result.script && !result.script->failures.empty()) {
+    std::string reasons;
+    for (const auto& [reason, times] : result.script->failures)
+      reasons += fmt::format("{}{} {}", reasons.empty() ? "" : ", ", times, reason);
+    return fmt::format("{}, of {} messages, from {}: {}", kLoadSilence, a.sent, result.target,
+                       reasons);
+  }
   const bool refused = result.port_unreachable > 0 || (result.tcp && result.tcp->refused > 0);
   return fmt::format("{}, of {} messages: {} {}", kLoadSilence, a.sent,
                      refused ? "nobody listens on" : "check what serves", result.target);

@@ -1,6 +1,7 @@
 // Scripts in Lua with real sockets on loopback, against servers that count what they do.
 #include <atomic>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -290,8 +291,9 @@ return function(client)
 end)"));
   EXPECT_THAT(result.script->failures, ElementsAre(Pair("refused", result.total.accounts.lost)));
   EXPECT_GT(result.total.accounts.lost, 3u);
+  EXPECT_TRUE(says(result, fmt::format("{}: {} refused", target, result.total.accounts.lost)));
   EXPECT_THAT(result.script->errors, testing::IsEmpty());
-  EXPECT_TRUE(says(result, kLoadSilence));
+  EXPECT_TRUE(says(result, std::string(kLoadSilence) + ", of "));
 }
 
 TEST(Script, HttpAnswersAreCountedAsTheServerGaveThem) {
