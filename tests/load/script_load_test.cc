@@ -284,10 +284,9 @@ TEST(Script, NobodyListensIsRefusedAndDoesNotSpin) {
   }
   const LoadResult result = run(script(target, "2:2 over 1500ms", R"(
 return function(client)
-  while true do
-    client:step('tcp', function() client:tcp():send('x') end)
-    client:step('http', function() client:http('/') end)
-  end
+  local function by_tcp() client:tcp():send('x') end
+  local function by_http() client:http('/') end
+  while true do client:step('ask', client.id == 1 and by_tcp or by_http) end
 end)"));
   EXPECT_THAT(result.script->failures, ElementsAre(Pair("refused", result.total.accounts.lost)));
   EXPECT_GT(result.total.accounts.lost, 3u);
