@@ -18,6 +18,10 @@ Result<Target> resolve_allowed(const LoadOptions& options) {
   TOPSPIN_ASSIGN(Target target,
                  resolve_target(options.target, type.datagrams ? SOCK_DGRAM : SOCK_STREAM,
                                 options.timeout_ns));
+  if (type.any_socket && !target.why_unreachable.empty()) {
+    TOPSPIN_ASSIGN(Target by_udp, resolve_target(options.target, SOCK_DGRAM, options.timeout_ns));
+    if (by_udp.why_unreachable.empty()) target = std::move(by_udp);
+  }
   const bool is_allowed =
       options.allowed.empty() ||
       std::any_of(options.allowed.begin(), options.allowed.end(),

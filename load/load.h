@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,6 +17,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/result.h"
+#include "core/number/csv.h"
 #include "core/number/histogram.h"
 #include "core/run/load_result.h"
 #include "load/engine/accounts.h"
@@ -94,6 +96,17 @@ struct LoadOptions {
   std::optional<uint64_t> expect_bytes;  // an answer shorter than this is truncated
 
   HttpLoadOptions http;
+
+  // script. Its files are read when the option is.
+  std::string script_name;  // of the file, without its directories
+  std::string script_text;
+  std::map<std::string, CsvTable> script_data;  // by the names that were given
+  std::vector<AddressPrefix> script_allowed;    // addresses beside the target; empty: none
+  uint64_t script_seed = 1;
+  // Of scripts of wrk: each client requests once in this time; nullopt: as soon as it is answered.
+  std::optional<int64_t> script_period_ns;
+  std::string script_arguments;  // for its init(), separated by spaces
+  uint64_t script_memory_bytes = uint64_t{512} << 20;
 
   int64_t progress_ns = kNanosPerSecond;
 

@@ -133,7 +133,7 @@ std::optional<double> load_count(const LoadResult& load, const LoadPart& part, b
   LoadAccounts::for_each_field([&](std::string_view field_name, auto field) {
     if (field_name == name) found = static_cast<double>(part.accounts.*field);
   });
-  if (name == "http_errors" && !load.http) return std::nullopt;
+  if (name == "http_errors" && !load.http && !load.script) return std::nullopt;
   if (found || !whole) return found;
   if (const std::string_view of_surroundings = surroundings_name(name); !of_surroundings.empty())
     return surroundings_number(load, of_surroundings);

@@ -12,8 +12,8 @@ namespace topspin {
 namespace {
 
 // In the order of WorkloadKind.
-constexpr std::array<std::string_view, 5> kWorkloadNames = {
-    "udp-pingpong", "udp-flood", "tcp-connect", "http", "accept-queue",
+constexpr std::array<std::string_view, 6> kWorkloadNames = {
+    "udp-pingpong", "udp-flood", "tcp-connect", "http", "accept-queue", "script",
 };
 
 }  // namespace
@@ -130,6 +130,33 @@ void TlsAccounts::merge(const TlsAccounts& other) {
   handshake_latency.merge(other.handshake_latency);
 }
 
+void ScriptAccounts::merge(const ScriptAccounts& other) {
+  for (const LoadPart& step : other.steps) {
+    const auto mine = std::find_if(steps.begin(), steps.end(),
+                                   [&](const LoadPart& s) { return s.name == step.name; });
+    if (mine == steps.end())
+      steps.push_back(step);
+    else
+      mine->merge(step);
+  }
+  for (const ScriptCheck& check : other.checks) {
+    const auto mine = std::find_if(checks.begin(), checks.end(),
+                                   [&](const ScriptCheck& c) { return c.name == check.name; });
+    if (mine == checks.end()) {
+      checks.push_back(check);
+    } else {
+      mine->passed += check.passed;
+      mine->failed += check.failed;
+    }
+  }
+  for (const auto& [reason, count] : other.failures) failures[reason] += count;
+  for (const auto& [reason, count] : other.outside_failures) outside_failures[reason] += count;
+  for (const auto& [reason, count] : other.errors) errors[reason] += count;
+  for_each_field([&](std::string_view, auto field) { this->*field += other.*field; });
+  script_delay.merge(other.script_delay);
+  script_ns += other.script_ns;
+}
+
 void LoadPart::merge(const LoadPart& other) {
   accounts.merge(other.accounts);
   latency_intended.merge(other.latency_intended);
@@ -183,6 +210,10 @@ Result<LoadResult> merge_loads(std::span<const LoadResult> loads) {
     if (load.http) {
       if (!whole.http) whole.http.emplace();
       whole.http->merge(*load.http);
+    }
+    if (load.script) {
+      if (!whole.script) whole.script.emplace();
+      whole.script->merge(*load.script);
     }
     if (load.tls) {
       if (!whole.tls) whole.tls.emplace();

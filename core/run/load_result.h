@@ -17,7 +17,14 @@
 
 namespace topspin {
 
-enum class WorkloadKind : uint8_t { kUdpPingpong, kUdpFlood, kTcpConnect, kHttp, kAcceptQueue };
+enum class WorkloadKind : uint8_t {
+  kUdpPingpong,
+  kUdpFlood,
+  kTcpConnect,
+  kHttp,
+  kAcceptQueue,
+  kScript
+};
 
 /// "udp-pingpong", ...
 std::string_view workload_name(WorkloadKind kind);
@@ -211,6 +218,56 @@ std::string http_failures_text(const HttpAccounts& http);
 /// "20 replies were not HTTP, the first began "+OK""; empty if all were HTTP.
 std::string http_malformed_text(const HttpAccounts& http);
 
+/// A check of a script: a condition that it named.
+struct ScriptCheck {
+  std::string name;
+  uint64_t passed = 0;
+  uint64_t failed = 0;
+
+  bool operator==(const ScriptCheck&) const = default;
+};
+
+/// What a load by a script has in addition (docs/scenarios.md). A message of LoadAccounts is a turn
+/// of client:every, or a step outside of one. One whose check failed is replied, and counts in
+/// http_errors.
+struct ScriptAccounts {
+  // In the order of their first use. A message of a step is one run of it; a step has no stages.
+  std::vector<LoadPart> steps;
+  std::vector<ScriptCheck> checks;
+  std::map<std::string, uint64_t>
+      failures;  // why messages were lost: the sum is LoadAccounts::lost
+  // Failed sends and receives that belong to no turn and no step, as before the first turn.
+  std::map<std::string, uint64_t> outside_failures;
+  std::map<std::string, uint64_t> errors;  // "FILE:LINE: ...": clients that it ended
+  uint64_t clients_returned = 0;           // their script came to its end
+  uint64_t clients_failed = 0;             // the sum of `errors`
+  uint64_t clients_left = 0;               // their time was over
+  uint64_t messages_sent = 0;              // of sockets: sends and receives that the script made
+  uint64_t messages_received = 0;
+  uint64_t bytes_sent = 0;
+  uint64_t local_errors = 0;  // sends and sockets that the local kernel refused
+  uint64_t script_late = 0;   // messages that the script's own code delayed by more than late_after
+  Histogram script_delay;     // of each message, by how much at most the script's code delayed it
+  int64_t script_ns = 0;      // the time inside the script, of all clients
+  uint64_t memory_max_bytes = 0;  // of the script's objects, of all clients
+
+  void merge(const ScriptAccounts& other);
+
+  /// The plain counts, for store and JSON.
+  template <typename Visit>
+  static void for_each_field(Visit visit) {
+    visit("clients_returned", &ScriptAccounts::clients_returned);
+    visit("clients_failed", &ScriptAccounts::clients_failed);
+    visit("clients_left", &ScriptAccounts::clients_left);
+    visit("messages_sent", &ScriptAccounts::messages_sent);
+    visit("messages_received", &ScriptAccounts::messages_received);
+    visit("bytes_sent", &ScriptAccounts::bytes_sent);
+    visit("local_errors", &ScriptAccounts::local_errors);
+    visit("script_late", &ScriptAccounts::script_late);
+    visit("memory_max_bytes", &ScriptAccounts::memory_max_bytes);
+  }
+};
+
 /// How a worker's part of a load ended.
 enum class WorkerEnd : uint8_t {
   kDone,    // it was there until the load ended
@@ -265,6 +322,7 @@ struct LoadResult {
 
   std::optional<TcpAccounts> tcp;
   std::optional<HttpAccounts> http;
+  std::optional<ScriptAccounts> script;
   std::optional<TlsAccounts> tls;
   Histogram connect_latency;  // TCP: connect() to established
   uint64_t bytes_received = 0;

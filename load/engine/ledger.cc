@@ -210,6 +210,7 @@ void Ledger::lose(uint64_t number) {
   Message* message = find(number);
   CHECK(message != nullptr && message->state != State::kAnswered && message->state != State::kLost);
   give_up(*message);
+  unpark(number);
 }
 
 void Ledger::close(uint32_t client) {

@@ -30,10 +30,45 @@ std::string load_silence(const LoadResult& result) {
     return fmt::format("{}, of {} messages, from {}: {}", kLoadSilence, a.sent, result.target,
                        http_failures_text(*result.http));
   }
+  if (result.script && !result.script->failures.empty()) {
+    std::string reasons;
+    for (const auto& [reason, times] : result.script->failures)
+      reasons += fmt::format("{}{} {}", reasons.empty() ? "" : ", ", times, reason);
+    return fmt::format("{}, of {} messages, from {}: {}", kLoadSilence, a.sent, result.target,
+                       reasons);
+  }
   const bool refused = result.port_unreachable > 0 || (result.tcp && result.tcp->refused > 0);
   return fmt::format("{}, of {} messages: {} {}", kLoadSilence, a.sent,
                      refused ? "nobody listens on" : "check what serves", result.target);
 }
+
+namespace {
+
+/// What the steps of a script, and the reasons for its losses, must fulfil.
+void add_script_imbalances(const LoadResult& result, std::vector<std::string>& reasons) {
+  const ScriptAccounts& script = *result.script;
+  for (const LoadPart& step : script.steps) {
+    AccountsContext context;
+    context.has_plan = false;
+    for (const std::string& wrong : find_imbalances(step.accounts, {}, context))
+      reasons.push_back(fmt::format("step {}: {}", step.name, wrong));
+  }
+  const auto equal = [&](uint64_t left, uint64_t right, std::string_view equation) {
+    if (left == right) return;
+    reasons.push_back(
+        fmt::format("the accounts do not balance: {}, but {} != {}", equation, left, right));
+  };
+  uint64_t failures = 0, errors = 0;
+  for (const auto& [reason, count] : script.failures) failures += count;
+  for (const auto& [reason, count] : script.errors) errors += count;
+  equal(result.total.accounts.lost, failures, "lost = the sum of the failures by reason");
+  equal(script.clients_failed, errors, "clients that failed = the sum of the errors by text");
+  equal(result.clients_joined,
+        script.clients_returned + script.clients_failed + script.clients_left,
+        "clients that joined = returned + failed + left");
+}
+
+}  // namespace
 
 std::vector<std::string> judge_load(const LoadResult& result, const ValidityLimits& limits) {
   const LoadAccounts& accounts = result.total.accounts;
@@ -50,7 +85,11 @@ std::vector<std::string> judge_load(const LoadResult& result, const ValidityLimi
     reasons.push_back(fmt::format("{}: {} of {} {} ({:.2f}%, limit {:.2f}%)", what, part, whole, of,
                                   100 * share(part, whole), 100 * limit));
   };
-  if (accounts.scheduled == 0) reasons.push_back("nothing was due: the load is too short");
+  if (accounts.scheduled == 0) {
+    reasons.push_back(result.script
+                          ? "nothing was due: no client came to a turn (client:every) or a step"
+                          : "nothing was due: the load is too short");
+  }
   if (const std::string silence = load_silence(result); !silence.empty())
     reasons.push_back(silence);
   over(accounts.sent_late, accounts.sent, limits.sent_late_share,
@@ -58,6 +97,16 @@ std::vector<std::string> judge_load(const LoadResult& result, const ValidityLimi
   over(accounts.never_scheduled - std::min(accounts.blocked, accounts.never_scheduled),
        accounts.scheduled, limits.never_scheduled_share,
        "the generator or the host was too slow: never sent", "due messages");
+  if (result.script) {
+    add_script_imbalances(result, reasons);
+    over(result.script->script_late, accounts.sent, limits.script_late_share,
+         "the script was too slow: its own code took or delayed longer than --late-after",
+         "messages");
+    over(result.script->local_errors, accounts.sent, limits.send_error_share,
+         "the local kernel refused sockets or sends, for", "messages");
+    over(result.script->clients_failed, result.clients_joined, limits.script_failed_share,
+         "the script failed, for", "clients");
+  }
   over(accounts.send_errors, accounts.scheduled, limits.send_error_share,
        "the local kernel refused to send", "due messages");
   over(result.own.receive_drops, accounts.sent, limits.receive_drop_share,

@@ -17,6 +17,8 @@ struct ValidityLimits {
   double receive_drop_share = 0.001;  // replies dropped at our own buffers, of what was sent
   double own_cpu_share = 0.95;        // of one core: the generator has one thread
   double steal_share = 0.05;          // of all CPUs
+  double script_late_share = 0.01;    // messages that a script's own code delayed, of what was sent
+  double script_failed_share = 0.01;  // clients that an error in the script ended
 };
 
 /// A sentence if replies were expected and none came; else empty. Such a load says nothing about a

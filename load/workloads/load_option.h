@@ -39,6 +39,7 @@ struct LoadOption {
   /// Sets the option. The error says what is wrong with the text, without the option's name.
   /// Options are set in the order of the list.
   std::function<Status(LoadDraft&, const std::string& text)> set;
+  bool is_positional = false;   // on the command line it is a word without its name, and required
   bool is_of_schedule = false;  // it decides when messages are sent, not what they are
   std::string value_name;       // shown for its value; empty: as its kind and name say
   char letter = 0;              // a short form, as 'H' for -H

@@ -22,6 +22,7 @@ struct WorkloadType {
   std::string_view help;        // one line
   std::string_view examples;    // command lines, each indented by two spaces
   bool datagrams = false;       // UDP; else TCP
+  bool any_socket = false;      // what is sent decides: TCP, and UDP if nobody listens there
   bool takes_url = false;       // the target may be a URL
   bool can_be_shared = false;   // by workers: its clients can move from one to another
   double per_thread_s = 0;      // messages that a thread sends easily, if it can be shared
@@ -51,6 +52,7 @@ WorkloadType udp_flood_workload();
 WorkloadType tcp_connect_workload();
 WorkloadType http_workload();
 WorkloadType accept_queue_workload();
+WorkloadType script_workload();  // load/script
 
 /// All kinds, in the order in which they are shown.
 const std::vector<WorkloadType>& workload_types();

@@ -10,7 +10,7 @@ namespace topspin {
 const std::vector<WorkloadType>& workload_types() {
   static const std::vector<WorkloadType> kTypes = {
       udp_pingpong_workload(), udp_flood_workload(),    tcp_connect_workload(),
-      http_workload(),         accept_queue_workload(),
+      http_workload(),         accept_queue_workload(), script_workload(),
   };
   return kTypes;
 }

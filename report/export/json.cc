@@ -117,6 +117,21 @@ void add_load(const LoadResult& load, JsonObject& object) {
   object.raw("tls_versions", load.tls ? json_line(load.tls->versions) : "null");
   object.raw("tls_handshake_ns",
              load.tls ? histogram_json(load.tls->handshake_latency) : std::string("null"));
+  Json checks = Json::object(), steps = Json::object();
+  if (load.script) {
+    for (const ScriptCheck& check : load.script->checks)
+      checks[check.name] = {{"passed", check.passed}, {"failed", check.failed}};
+    for (const LoadPart& step : load.script->steps) {
+      Json& one = steps[step.name];
+      LoadAccounts::for_each_field([&](std::string_view name, auto field) {
+        one[std::string(name)] = step.accounts.*field;
+      });
+    }
+  }
+  object.raw("script_steps", load.script ? json_line(steps) : "null");
+  object.raw("script_checks", load.script ? json_line(checks) : "null");
+  object.raw("script_failures", load.script ? json_line(load.script->failures) : "null");
+  object.raw("script_errors", load.script ? json_line(load.script->errors) : "null");
   Json errors = Json::object();
   for (const auto& [name, count] : load.errors) errors[name] = count;
   object.raw("send_errors", json_line(errors));

@@ -31,7 +31,7 @@ void add_load_part(Json& json, const LoadPart& part, const LoadResult& result) {
   json["blocked_ns"] = or_null_if(no_replies, blocked_ns(part));
   json["unexpected"] = a.unexpected;
   json["dead_clients"] = a.dead_clients;
-  json["http_errors"] = or_null_if(!result.http, a.http_errors);
+  json["http_errors"] = or_null_if(!result.http && !result.script, a.http_errors);
   json["latency_intended_ns"] =
       or_null_if(no_replies, latency_json(part.latency_intended.summary()));
   json["latency_actual_ns"] = or_null_if(no_replies, latency_json(part.latency_actual.summary()));
@@ -65,6 +65,32 @@ Json load_http_json(const LoadResult& result) {
   json["failures"] = result.http->failures;
   json["sent_again"] = result.http->sent_again;
   json["cookies_dropped"] = result.http->cookies_dropped;
+  return json;
+}
+
+Json load_script_json(const LoadResult& result) {
+  if (!result.script) return nullptr;
+  const ScriptAccounts& script = *result.script;
+  Json json;
+  ScriptAccounts::for_each_field(
+      [&](std::string_view name, auto field) { json[std::string(name)] = script.*field; });
+  json["script_ns"] = script.script_ns;
+  json["script_delay_ns"] = latency_json(script.script_delay.summary());
+  json["steps"] = Json::array();
+  for (const LoadPart& part : script.steps) {
+    Json step;
+    step["name"] = part.name;
+    add_load_part(step, part, result);
+    step["own_lateness_ns"] = latency_json(part.own_lateness.summary());
+    json["steps"].push_back(std::move(step));
+  }
+  json["checks"] = Json::array();
+  for (const ScriptCheck& check : script.checks)
+    json["checks"].push_back(
+        {{"name", check.name}, {"passed", check.passed}, {"failed", check.failed}});
+  json["failures"] = script.failures;
+  json["outside_failures"] = script.outside_failures;
+  json["errors"] = script.errors;
   return json;
 }
 
@@ -136,6 +162,7 @@ std::string load_result_json(const LoadResult& result) {
   add_load_part(json, result.total, result);
   json["tcp"] = load_tcp_json(result);
   json["http"] = load_http_json(result);
+  json["script"] = load_script_json(result);
   json["tls"] = load_tls_json(result);
   json["bytes_received"] = result.bytes_received;
   json["port_unreachable"] = result.port_unreachable;

@@ -1,6 +1,9 @@
 #include "store/runs/load_rows.h"
 
+#include <algorithm>
 #include <charconv>
+#include <map>
+#include <type_traits>
 
 #include <fmt/format.h>
 
@@ -107,6 +110,117 @@ Status select_parts(Connection& connection, int64_t run, LoadResult& load) {
   return whole ? Status{} : damaged(connection, "a load");
 }
 
+// Of scripts. A step or check is named; its place in the order of first use is in kStepOrder.
+constexpr const char* kScript = "script";  // counts by the names of ScriptAccounts
+constexpr const char* kScriptNs = "script_ns";
+constexpr const char* kScriptFailure = "script_failure";
+constexpr const char* kOutsideFailure = "script_outside_failure";
+constexpr const char* kScriptError = "script_error";
+constexpr const char* kCheckPassed = "script_check_passed";
+constexpr const char* kCheckFailed = "script_check_failed";
+constexpr const char* kCheckOrder = "script_check_order";
+constexpr const char* kStepOrder = "step_order";
+constexpr std::string_view kStepCount = "step_";  // with the name of a column of load_part
+constexpr const char* kStepIntended = "step_latency_intended";
+constexpr const char* kStepActual = "step_latency_actual";
+constexpr const char* kStepLateness = "step_own_lateness";
+constexpr const char* kScriptDelay = "script_delay";
+
+ScriptAccounts& script_of(LoadResult& load) {
+  return load.script ? *load.script : load.script.emplace();
+}
+
+LoadPart& step_of(LoadResult& load, const std::string& name) {
+  std::vector<LoadPart>& steps = script_of(load).steps;
+  const auto at =
+      std::find_if(steps.begin(), steps.end(), [&](const LoadPart& s) { return s.name == name; });
+  if (at != steps.end()) return *at;
+  steps.emplace_back().name = name;
+  return steps.back();
+}
+
+ScriptCheck& check_of(LoadResult& load, const std::string& name) {
+  std::vector<ScriptCheck>& checks = script_of(load).checks;
+  const auto at = std::find_if(checks.begin(), checks.end(),
+                               [&](const ScriptCheck& c) { return c.name == name; });
+  if (at != checks.end()) return *at;
+  return checks.emplace_back(ScriptCheck{name, 0, 0});
+}
+
+/// Takes a count of a script. False: it is none.
+bool take_script_count(LoadResult& load, std::string_view kind, const std::string& name,
+                       uint64_t count) {
+  bool known = false;
+  if (kind == kScript) {
+    if (name == kScriptNs) {
+      script_of(load).script_ns = static_cast<int64_t>(count);
+      return true;
+    }
+    ScriptAccounts::for_each_field([&](std::string_view field_name, auto field) {
+      if (field_name != name) return;
+      script_of(load).*field = count;
+      known = true;
+    });
+    return known;
+  }
+  known = true;
+  if (kind == kScriptFailure)
+    script_of(load).failures[name] = count;
+  else if (kind == kOutsideFailure)
+    script_of(load).outside_failures[name] = count;
+  else if (kind == kScriptError)
+    script_of(load).errors[name] = count;
+  else if (kind == kCheckPassed)
+    check_of(load, name).passed = count;
+  else if (kind == kCheckFailed)
+    check_of(load, name).failed = count;
+  else if (kind == kCheckOrder || kind == kStepOrder)
+    return true;  // taken when all are there
+  else
+    known = false;
+  if (known || !kind.starts_with(kStepCount)) return known;
+  kind.remove_prefix(kStepCount.size());
+  LoadPart& step = step_of(load, name);
+  for_each_load_part_column(step, [&](std::string_view, std::string_view column, auto& value) {
+    if constexpr (std::is_integral_v<std::remove_reference_t<decltype(value)>>) {
+      if (column != kind) return;
+      value = static_cast<std::remove_reference_t<decltype(value)>>(count);
+      known = true;
+    }
+  });
+  return known;
+}
+
+bool take_script_distribution(LoadResult& load, std::string_view kind, const std::string& name,
+                              Histogram& histogram) {
+  if (kind == kScriptDelay)
+    script_of(load).script_delay = std::move(histogram);
+  else if (kind == kStepIntended)
+    step_of(load, name).latency_intended = std::move(histogram);
+  else if (kind == kStepActual)
+    step_of(load, name).latency_actual = std::move(histogram);
+  else if (kind == kStepLateness)
+    step_of(load, name).own_lateness = std::move(histogram);
+  else
+    return false;
+  return true;
+}
+
+/// Steps and checks in the order of their first use, which the rows' order is not.
+void order_script(LoadResult& load, const std::map<std::string, uint64_t>& steps,
+                  const std::map<std::string, uint64_t>& checks) {
+  if (!load.script) return;
+  const auto by = [](const std::map<std::string, uint64_t>& order) {
+    return [&order](const auto& a, const auto& b) {
+      const auto x = order.find(a.name), y = order.find(b.name);
+      return (x == order.end() ? UINT64_MAX : x->second) <
+             (y == order.end() ? UINT64_MAX : y->second);
+    };
+  };
+  std::stable_sort(load.script->steps.begin(), load.script->steps.end(), by(steps));
+  std::stable_sort(load.script->checks.begin(), load.script->checks.end(), by(checks));
+}
+
 TlsAccounts& tls_of(LoadResult& load) { return load.tls ? *load.tls : load.tls.emplace(); }
 
 Status select_distributions(Connection& connection, int64_t run, LoadResult& load) {
@@ -123,6 +237,8 @@ Status select_distributions(Connection& connection, int64_t run, LoadResult& loa
     loader.load(kind);
     loader.load(name);
     const bool decoded = load_histogram(loader, histogram);
+    if (decoded && !loader.damaged() && take_script_distribution(load, kind, name, histogram))
+      continue;
     if (!decoded || loader.damaged() || kind != kTlsHandshake)
       return damaged(connection, "a distribution of a load");
     tls_of(load).handshake_latency = std::move(histogram);
@@ -142,6 +258,42 @@ Status insert_distribution(Connection& connection, int64_t run, std::string_view
   return insert.run();
 }
 
+Status insert_script(Connection& connection, int64_t run, const ScriptAccounts& script) {
+  Status status;
+  const auto count = [&](std::string_view kind, std::string_view name, uint64_t times) {
+    if (status.ok()) status = insert_count(connection, run, kind, name, times);
+  };
+  ScriptAccounts::for_each_field(
+      [&](std::string_view name, auto field) { count(kScript, name, script.*field); });
+  count(kScript, kScriptNs, static_cast<uint64_t>(std::max<int64_t>(0, script.script_ns)));
+  for (const auto& [reason, times] : script.failures) count(kScriptFailure, reason, times);
+  for (const auto& [reason, times] : script.outside_failures) count(kOutsideFailure, reason, times);
+  for (const auto& [text, times] : script.errors) count(kScriptError, text, times);
+  for (size_t i = 0; i < script.checks.size(); ++i) {
+    const ScriptCheck& check = script.checks[i];
+    count(kCheckOrder, check.name, i);
+    count(kCheckPassed, check.name, check.passed);
+    count(kCheckFailed, check.name, check.failed);
+  }
+  for (size_t i = 0; i < script.steps.size(); ++i) {
+    const LoadPart& step = script.steps[i];
+    count(kStepOrder, step.name, i);
+    for_each_load_part_column(
+        step, [&](std::string_view, std::string_view column, const auto& value) {
+          if constexpr (std::is_integral_v<std::remove_cvref_t<decltype(value)>>)
+            count(std::string(kStepCount) + std::string(column), step.name,
+                  static_cast<uint64_t>(value));
+        });
+    for (const auto& [kind, histogram] : {std::pair(kStepIntended, &step.latency_intended),
+                                          std::pair(kStepActual, &step.latency_actual),
+                                          std::pair(kStepLateness, &step.own_lateness)}) {
+      TOPSPIN_TRY(insert_distribution(connection, run, kind, step.name, *histogram));
+    }
+  }
+  TOPSPIN_TRY(std::move(status));
+  return insert_distribution(connection, run, kScriptDelay, "", script.script_delay);
+}
+
 Status insert_tls(Connection& connection, int64_t run, const TlsAccounts& tls) {
   TOPSPIN_TRY(insert_count(connection, run, kTls, kHandshakes, tls.handshakes));
   TOPSPIN_TRY(insert_count(connection, run, kTls, kResumed, tls.resumed));
@@ -155,9 +307,13 @@ Status select_counts(Connection& connection, int64_t run, LoadResult& load) {
   TOPSPIN_ASSIGN(Statement select,
                  connection.prepare("SELECT kind, name, count FROM load_count WHERE run = ?1"));
   select.bind_int(1, run);
+  std::map<std::string, uint64_t> step_order, check_order;
   while (true) {
     TOPSPIN_ASSIGN(const bool row, select.step());
-    if (!row) return {};
+    if (!row) {
+      order_script(load, step_order, check_order);
+      return {};
+    }
     std::string kind, name;
     uint64_t count = 0;
     ColumnLoader loader(select);
@@ -165,6 +321,9 @@ Status select_counts(Connection& connection, int64_t run, LoadResult& load) {
     loader.load(name);
     loader.load(count);
     bool known = !loader.damaged();
+    if (kind == kStepOrder) step_order[name] = count;
+    if (kind == kCheckOrder) check_order[name] = count;
+    if (known && take_script_count(load, kind, name, count)) continue;
     if (kind == kSendError) {
       load.errors[name] = count;
     } else if (kind == kHttpStatus && load.http) {
@@ -308,6 +467,7 @@ Status insert_load(Connection& connection, int64_t run, const LoadResult& load) 
           insert_count(connection, run, kHttpNote, kCookiesDropped, load.http->cookies_dropped));
   }
   if (load.tls) TOPSPIN_TRY(insert_tls(connection, run, *load.tls));
+  if (load.script) TOPSPIN_TRY(insert_script(connection, run, *load.script));
   TOPSPIN_ASSIGN(Statement reason,
                  connection.prepare("INSERT INTO load_invalid_reason (run, position, reason)"
                                     " VALUES (?1, ?2, ?3)"));
@@ -359,7 +519,8 @@ Result<std::optional<LoadResult>> select_load(Connection& connection, int64_t ru
   TOPSPIN_TRY(select_distributions(connection, run, load));
   // Statuses were always stored, but the count of errors only since schema 4. (With a check on the
   // status, a status of 404 may be no error.)
-  if (load.http && load.http->checks.empty() && load.total.accounts.http_errors == 0)
+  if (load.http && load.http->checks.empty() && !load.script &&
+      load.total.accounts.http_errors == 0)
     load.total.accounts.http_errors = load.http->error_statuses();
   TOPSPIN_ASSIGN(Statement reasons,
                  connection.prepare("SELECT reason FROM load_invalid_reason WHERE run = ?1"

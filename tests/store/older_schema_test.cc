@@ -95,6 +95,7 @@ std::map<std::string, std::vector<std::string>> all_tables(RunStore& store, cons
     load->total.accounts.http_errors = 0;
     for (LoadPart& stage : load->stages) stage.accounts.http_errors = 0;
     if (load->tls) all["handshakes"] = Listing::of(std::exchange(load->tls->handshake_latency, {}));
+    load->script.reset();  // there was none before schema 9
     all["load"] = Listing::of(*load);
   }
   for (const StoredEvent& event : events_of(store, id)) all["events"].push_back(event.text);

@@ -137,6 +137,12 @@ inline auto members(auto& value) {
   } else if constexpr (std::is_same_v<T, TlsAccounts>) {
     auto& [a, b, c, d, e] = value;
     return std::tie(a, b, c, d, e);
+  } else if constexpr (std::is_same_v<T, ScriptCheck>) {
+    auto& [a, b, c] = value;
+    return std::tie(a, b, c);
+  } else if constexpr (std::is_same_v<T, ScriptAccounts>) {
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p);
   } else if constexpr (std::is_same_v<T, LoadPart>) {
     auto& [a, b, c, d, e, f, g, h, i] = value;
     return std::tie(a, b, c, d, e, f, g, h, i);
@@ -149,11 +155,11 @@ inline auto members(auto& value) {
   } else if constexpr (std::is_same_v<T, LoadResult>) {
     // A run does not keep which workers sent its load, nor what each did not send.
     auto& [workload, target, replies, wall, monotonic, early, clients, joined, stages, total,
-           planned, has_plan, closed, tcp, http, tls, connect, bytes, unreachable, errors, kernel,
-           own, gso, workers, are_threads, never_scheduled_reasons, reasons] = value;
+           planned, has_plan, closed, tcp, http, script, tls, connect, bytes, unreachable, errors,
+           kernel, own, gso, workers, are_threads, never_scheduled_reasons, reasons] = value;
     return std::tie(workload, target, replies, wall, monotonic, early, clients, joined, stages,
-                    total, planned, has_plan, closed, tcp, http, tls, connect, bytes, unreachable,
-                    errors, kernel, own, gso, reasons);
+                    total, planned, has_plan, closed, tcp, http, script, tls, connect, bytes,
+                    unreachable, errors, kernel, own, gso, reasons);
   } else if constexpr (std::is_same_v<T, RunEnd>) {
     auto& [a, b, c, d, e] = value;
     return std::tie(a, b, c, d, e);

@@ -235,6 +235,16 @@ void add_load_option(CLI::App& command, const LoadOption& option, const char* gr
         ->group(group);
     return;
   }
+  if (option.is_positional) {
+    command
+        .add_option_function<std::string>(
+            option.placeholder(),
+            [&texts, key = option.name](const std::string& text) { texts[key] = text; },
+            option.help)
+        ->option_text(option.placeholder())
+        ->required();
+    return;
+  }
   if (option.kind == LoadOption::Kind::kList) {
     command
         .add_option_function<std::vector<std::string>>(

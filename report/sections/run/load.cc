@@ -35,14 +35,17 @@ Row load_row(const std::string& name, Line clients, const LoadPart& part, bool i
   return row;
 }
 
+/// Errors are answers with a bad status, and messages of a script with a failed check.
+bool has_errors(const LoadResult& load) { return load.http || load.script; }
+
 Table parts_table(const LoadResult& load, const char* title) {
-  const bool is_http = load.http.has_value();
+  const bool is_http = has_errors(load);
   Table table{title};
-  table.columns = is_http
-                      ? columns({"Stage", "-Clients", "Due", "Sent", "Replied", "HTTP errors",
-                                 "Late", "Lost", "-Sent late", "-Not sent", "p50", "p99", "Max"})
-                      : columns({"Stage", "-Clients", "Due", "Sent", "Replied", "Late", "Lost",
-                                 "-Sent late", "-Not sent", "p50", "p99", "Max"});
+  table.columns = is_http ? columns({"Stage", "-Clients", "Due", "Sent", "Replied",
+                                     load.script ? "Errors" : "HTTP errors", "Late", "Lost",
+                                     "-Sent late", "-Not sent", "p50", "p99", "Max"})
+                          : columns({"Stage", "-Clients", "Due", "Sent", "Replied", "Late", "Lost",
+                                     "-Sent late", "-Not sent", "p50", "p99", "Max"});
   for (size_t i = 0; i < std::min(load.stages.size(), kPageStages); ++i) {
     const LoadPart& part = load.stages[i];
     if (part.accounts.scheduled == 0) continue;
@@ -51,6 +54,53 @@ Table parts_table(const LoadResult& load, const char* title) {
   }
   table.rows.push_back(load_row("all", {absent()}, load.total, is_http));
   return table;
+}
+
+Table steps_table(const LoadResult& load, const char* title) {
+  Table table{title,
+              columns({"Step", "Begun", "Done", "Errors", "Late", "Failed", "p50", "p99", "Max"})};
+  for (const LoadPart& step : load.script->steps) {
+    const LoadAccounts& a = step.accounts;
+    const HistogramSummary latency = step.latency_intended.summary();
+    table.rows.push_back({{words(step.name, 80), count(a.sent), count(a.replied),
+                           count(a.http_errors), count(a.late_replies), count(a.lost),
+                           duration(latency.p50), duration(latency.p99), duration(latency.max)}});
+  }
+  return table;
+}
+
+Table checks_table(const LoadResult& load, const char* title) {
+  Table table{title, columns({"Check", "Passed", "Failed"})};
+  for (const ScriptCheck& check : load.script->checks) {
+    table.rows.push_back(
+        {{words(check.name, 80), count(check.passed),
+          check.failed > 0 ? Cell(toned(Tone::kBad, count(check.failed))) : Cell(count(0))}});
+  }
+  return table;
+}
+
+/// What failed in a script, by reason: messages, what was outside of them, and clients.
+Table failures_table(const LoadResult& load, const char* title) {
+  Table table{title, columns({"=What", "Times", "=Why"})};
+  const auto add = [&](const char* what, const std::map<std::string, uint64_t>& reasons) {
+    for (const auto& [reason, times] : reasons)
+      table.rows.push_back({{words(what), count(times), words(reason, 300)}});
+  };
+  add("messages lost", load.script->failures);
+  add("failed outside of turns and steps", load.script->outside_failures);
+  add("clients ended by an error", load.script->errors);
+  return table;
+}
+
+Line script_line(const LoadResult& load) {
+  const ScriptAccounts& script = *load.script;
+  const double wall_ns = static_cast<double>(std::max<int64_t>(1, load.own.wall_ns));
+  return say(
+      "{} of the time inside it; it delayed {} messages by more than the limit, p99 {}; "
+      "memory of its objects {}",
+      share(static_cast<double>(script.script_ns) / wall_ns), count(script.script_late),
+      duration(script.script_delay.summary().p99),
+      bytes(static_cast<double>(script.memory_max_bytes)));
 }
 
 Line what_was_loaded(const LoadResult& load) {
@@ -91,6 +141,12 @@ Blocks load_blocks(const LoadResult& load) {
             count(t.timeouts), count(t.failed))});
   }
   blocks.emplace_back(parts_table(load, "What became of it"));
+  if (load.script) {
+    blocks.emplace_back(Paragraph{say("Script: {}.", script_line(load))});
+    add_table(blocks, steps_table(load, "Steps"));
+    add_table(blocks, checks_table(load, "Checks"));
+    add_table(blocks, failures_table(load, "Failures of the script"));
+  }
   return blocks;
 }
 
@@ -214,6 +270,18 @@ Facts accounts(const LoadResult& load) {
   for (const auto& [reason, times] : load.never_scheduled_reasons)
     facts.list.emplace_back("not sent", say("{}: {}", count(times), words(reason)));
   add_kernel(load, facts);
+  if (load.script) {
+    const ScriptAccounts& script = *load.script;
+    facts.list.emplace_back("clients",
+                            say("returned {}, failed {}, left {}", count(script.clients_returned),
+                                count(script.clients_failed), count(script.clients_left)));
+    facts.list.emplace_back(
+        "sockets",
+        say("sends {}, receives {}, bytes {} out and {} in", count(script.messages_sent),
+            count(script.messages_received), bytes(static_cast<double>(script.bytes_sent)),
+            bytes(static_cast<double>(load.bytes_received))));
+    facts.list.emplace_back("script", script_line(load));
+  }
   const double wall_ns = static_cast<double>(std::max<int64_t>(1, load.own.wall_ns));
   facts.list.emplace_back(
       "generator",
@@ -234,9 +302,10 @@ Table result_latencies(const LoadResult& load) {
     add("From the intended moment", load.total.latency_intended);
     add("From the actual sending", load.total.latency_actual);
   }
-  if (load.tcp) add("Connect", load.connect_latency);
+  if (load.tcp || load.script) add("Connect", load.connect_latency);
   if (load.tls) add("TLS handshake", load.tls->handshake_latency);
   add("Lateness of the generator", load.total.own_lateness);
+  if (load.script) add("Delay by the script", load.script->script_delay);
   return table;
 }
 
@@ -289,6 +358,14 @@ Document load_result(const LoadResult& load) {
   document.sections.push_back({"accounts", "Messages", {accounts(load)}});
   if (Table latencies = result_latencies(load); !latencies.rows.empty())
     document.sections.push_back({"latencies", "Latency", {std::move(latencies)}});
+  if (load.script) {
+    if (Table steps = steps_table(load, ""); !steps.rows.empty())
+      document.sections.push_back({"steps", "Steps", {std::move(steps)}});
+    if (Table checks = checks_table(load, ""); !checks.rows.empty())
+      document.sections.push_back({"checks", "Checks", {std::move(checks)}});
+    if (Table failures = failures_table(load, ""); !failures.rows.empty())
+      document.sections.push_back({"failures", "Failures", {std::move(failures)}});
+  }
   if (load.stages.size() > 1)
     document.sections.push_back({"stages", "Stages", {parts_table(load, "")}});
   if (!load.workers.empty() && load.are_threads)

@@ -106,7 +106,7 @@ TEST(BadInput, AMisspeltWordIsNamedWithWhatItWasMeantToBe) {
   expect_refusal(topspin({"load"}), 2, "load needs one of udp-pingpong, ");
   expect_refusal(topspin({"load", "grpc"}), 2,
                  "load needs one of udp-pingpong, udp-flood, tcp-connect, http, accept-queue, "
-                 "show; there is no load \"grpc\"; see topspin help load");
+                 "script, show; there is no load \"grpc\"; see topspin help load");
   expect_refusal(topspin({"load", "-q", "htp"}), 2, "there is no load \"htp\"; did you mean http?");
   expect_refusal(topspin({"gate", "-c", "5"}), 2, "record, live and read stop after");
   expect_refusal(topspin({"read", "a.pcap", "-w", "b.pcap"}), 2, "tcpdump -r FILE -w FILE");

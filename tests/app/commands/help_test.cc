@@ -51,7 +51,8 @@ const std::vector<std::vector<std::string>> kCommands = {{},
                                                          {"load", "udp-flood"},
                                                          {"load", "udp-pingpong"},
                                                          {"load", "tcp-connect"},
-                                                         {"load", "accept-queue"}};
+                                                         {"load", "accept-queue"},
+                                                         {"load", "script"}};
 
 std::string help_of(std::vector<std::string> words) {
   words.emplace_back("--help");

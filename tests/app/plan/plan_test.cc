@@ -17,6 +17,7 @@
 #include "app/plan/plan_session.h"
 #include "ci/gate_config.h"
 #include "tests/support/every_night.h"
+#include "tests/support/temp_dir.h"
 
 namespace topspin {
 namespace {
@@ -364,6 +365,31 @@ TEST(Plan, EveryWorkloadIsReadWithItsKeys) {
     EXPECT_EQ(must_parse(std::string(kSmallest) + "[run]\norder = \"" + word + "\"\n").order,
               order);
   }
+}
+
+TEST(Plan, AScriptIsReadAndTriedWithThePlan) {
+  const test::TempDir dir;
+  std::ofstream(dir.file("good.lua")) << "return function(client) client:sleep(1) end\n";
+  std::ofstream(dir.file("bad.lua")) << "\nreturn nothing.here\n";
+  std::ofstream(dir.file("users.csv")) << "name\nann\n";
+  const auto plan = [&](const std::string& script, const std::string& data) {
+    return parse_plan(
+        "[subject.a]\ncommand = [\"true\"]\n[load]\ntarget = \"127.0.0.1:1\"\n"
+        "workload = \"script\"\nscript = \"" +
+            dir.file(script) + "\"\ndata = \"" + dir.file(data) +
+            "\"\nseed = 7\nallow = \"10.0.0.0/8\"\n",
+        "p.toml");
+  };
+  const auto good = plan("good.lua", "users.csv");
+  ASSERT_TRUE(good.ok()) << good.error().message;
+  EXPECT_EQ(good->load->workload, WorkloadKind::kScript);
+  EXPECT_EQ(good->load->script_name, "good.lua");
+  EXPECT_EQ(good->load->script_data.at("users.csv").rows.size(), 1u);
+  EXPECT_EQ(good->load->script_seed, 7u);
+  EXPECT_EQ(good->load->script_allowed.size(), 1u);
+  EXPECT_THAT(plan("bad.lua", "users.csv").error().message, HasSubstr("bad.lua:2: "));
+  EXPECT_THAT(plan("none.lua", "users.csv").error().message, HasSubstr("p.toml:6: load.script: "));
+  EXPECT_THAT(plan("good.lua", "good.lua").error().message, HasSubstr("p.toml:7: load.data: "));
 }
 
 TEST(PlanOrder, EverySubjectRunsOnceARepeatAndTheSeedDecides) {

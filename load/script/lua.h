@@ -1,0 +1,4 @@
+// The only file that includes LuaJIT's headers.
+#pragma once
+
+#include <lua.hpp>

@@ -1,0 +1,165 @@
+// script: each client runs a script, as a coroutine.
+#include <algorithm>
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "core/base/read_file.h"
+#include "core/base/text.h"
+#include "load/script/script_clients.h"
+#include "load/workloads/workload_type.h"
+#if TOPSPIN_HAS_LUA
+#include "load/script/lua_guest.h"
+#endif
+
+namespace topspin {
+namespace {
+
+constexpr size_t kMostScriptBytes = size_t{1} << 20;
+
+/// The words between commas, without the spaces around them.
+std::vector<std::string> comma_separated(std::string_view text) {
+  std::vector<std::string> words;
+  while (!text.empty()) {
+    const size_t comma = std::min(text.find(','), text.size());
+    std::string_view word = text.substr(0, comma);
+    while (word.starts_with(' ')) word.remove_prefix(1);
+    while (word.ends_with(' ')) word.remove_suffix(1);
+    if (!word.empty()) words.emplace_back(word);
+    text.remove_prefix(std::min(comma + 1, text.size()));
+  }
+  return words;
+}
+
+Error wrong_script(std::string message) {
+  return make_error(ErrorCode::kUsage, std::move(message));
+}
+
+Status set_script(LoadDraft& draft, const std::string& path) {
+  auto text = read_file(path, kMostScriptBytes);
+  if (!text.ok()) return wrong_script(fmt::format("{}: {}", path, text.error().message));
+  draft.options.script_text = std::move(*text);
+  draft.options.script_name = path.substr(path.rfind('/') + 1);
+  return {};
+}
+
+Status set_data(LoadDraft& draft, const std::string& paths) {
+  for (const std::string& path : comma_separated(paths)) {
+    auto table = read_csv_file(path);
+    if (!table.ok()) return wrong_script(table.error().message);
+    if (table->rows.empty())
+      return wrong_script(fmt::format("{}: the file has no rows below its first line", path));
+    draft.options.script_data[path] = *table;
+    // By its bare name, too: a script does not know where its data lies.
+    draft.options.script_data.emplace(path.substr(path.rfind('/') + 1), std::move(*table));
+  }
+  return {};
+}
+
+Status set_allowed(LoadDraft& draft, const std::string& texts) {
+  for (const std::string& text : comma_separated(texts)) {
+    TOPSPIN_ASSIGN(const AddressPrefix prefix, parse_address_prefix(text));
+    draft.options.script_allowed.push_back(prefix);
+  }
+  return {};
+}
+
+Status set_memory(LoadDraft& draft, const std::string& text) {
+  const auto bytes = parse_bytes(text);
+  if (!bytes || *bytes < (uint64_t{1} << 20) || *bytes > (uint64_t{1} << 40))
+    return wrong_script("is from 1MiB to 1TiB, as \"512MiB\"");
+  draft.options.script_memory_bytes = *bytes;
+  return {};
+}
+
+LoadOption script_text_option(std::string name, std::string help, std::string value_name,
+                              std::function<Status(LoadDraft&, const std::string&)> set,
+                              std::string default_text = {}) {
+  LoadOption option;
+  option.value_name = std::move(value_name);
+  option.name = std::move(name);
+  option.help = std::move(help);
+  option.default_text = std::move(default_text);
+  option.set = std::move(set);
+  return option;
+}
+
+#if TOPSPIN_HAS_LUA
+Status check_script(const LoadOptions& options) {
+  if (options.script_text.empty()) return wrong_script("the load needs a script: a file in Lua");
+  ScriptClients nobody;
+  nobody.set_mute();
+  if (const auto guest = LuaGuest::open(options, nobody); !guest.ok()) return guest.error();
+  return {};
+}
+
+Result<LoadResult> run_script(const LoadOptions& options, const Target& target,
+                              const std::atomic<bool>& stop, const LoadProgressSink& progress) {
+  const auto clients = std::make_unique<ScriptClients>();
+  TOPSPIN_ASSIGN(const auto guest, LuaGuest::open(options, *clients));
+  clients->set_guest(*guest);
+  EngineSettings settings;
+  settings.due_once = true;
+  settings.waits_for_ever = true;  // a turn may take as long as its script wants
+  std::atomic<bool> own_stop = false;
+  clients->set_stop(stop, own_stop);
+  auto result = run_clients(*clients, options, target, settings, own_stop, progress);
+  if (result.ok()) guest->finish(*result);
+  return result;
+}
+#else
+Error no_lua() {
+  return make_error(ErrorCode::kUnsupported,
+                    "this topspin was built without LuaJIT, so it runs no scripts; install "
+                    "libluajit-5.1-dev and build it again");
+}
+Status check_script(const LoadOptions&) { return no_lua(); }
+Result<LoadResult> run_script(const LoadOptions&, const Target&, const std::atomic<bool>&,
+                              const LoadProgressSink&) {
+  return no_lua();
+}
+#endif
+
+}  // namespace
+
+WorkloadType script_workload() {
+  WorkloadType type;
+  type.kind = WorkloadKind::kScript;
+  type.help = "Each client runs a script in Lua, with UDP, TCP and HTTP";
+  type.examples =
+      "  topspin load script pingpong.lua --target 127.0.0.1:8888 --clients 15000\n"
+      "  topspin load script shop.lua --target http://127.0.0.1:8080 --data users.csv";
+  type.any_socket = true;
+  type.takes_url = true;
+  LoadOption script = script_text_option(
+      "script", "The script; docs/scenarios.md says how to write one", "FILE", set_script);
+  script.is_positional = true;
+  type.options = options_of(
+      options_of({script}, schedule_options()),
+      {grid_option(),
+       script_text_option("data", "CSV files that client:data() may read, separated by commas",
+                          "FILES", set_data),
+       number_option("seed", "For client:random(), which is the same in each run with this number",
+                     0, std::numeric_limits<int64_t>::max(), &LoadOptions::script_seed, "1"),
+       of_schedule(duration_option("period",
+                                   "For scripts of wrk: each client requests once in this time "
+                                   "(default: as soon as it is answered)",
+                                   &LoadOptions::script_period_ns)),
+       text_option("arguments", "For init() of scripts of wrk, separated by spaces",
+                   &LoadOptions::script_arguments),
+       script_text_option("allow",
+                          "Addresses beside the target that the script may use, as "
+                          "\"10.0.0.0/8, ::1\"",
+                          "ADDRESSES", set_allowed),
+       flag_option("insecure", "Do not verify the certificate of an https:// target",
+                   &HttpLoadOptions::insecure),
+       text_option("ca-file", "Certificates to trust, in PEM, instead of the system's",
+                   &HttpLoadOptions::ca_file),
+       script_text_option("script-memory", "The most memory of the script's objects", "BYTES",
+                          set_memory, "512MiB")});
+  type.check = check_script;
+  type.run = run_script;
+  return type;
+}
+
+}  // namespace topspin
