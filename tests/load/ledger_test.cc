@@ -47,6 +47,31 @@ TEST(Ledger, AReplyCountsInTheStageThatItsPingWasDueIn) {
   EXPECT_EQ(ledger.parts()[1].accounts, LoadAccounts{});
 }
 
+/// A turn of a script may fail after its timeout, and the next one follows.
+TEST(Ledger, AMessageThatIsGivenUpAfterItWasParkedIsForgotten) {
+  const Schedule schedule = two_stages(1);
+  LedgerSettings settings = settings_with_timeout(kNanosPerSecond);
+  settings.closed_loop = true;
+  settings.late_window_ns = 0;
+  Ledger ledger(schedule, settings);
+  for (int64_t turn = 0; turn < 3; ++turn) {
+    const int64_t begun_ns = turn * 10 * kNanosPerSecond;
+    const uint64_t number = ledger.sent(0, begun_ns, begun_ns);
+    expire(ledger, begun_ns + 2 * kNanosPerSecond);
+    ledger.lose(number);
+    EXPECT_FALSE(ledger.is_of(0, number));
+  }
+  const uint64_t last = ledger.sent(0, 40 * kNanosPerSecond, 40 * kNanosPerSecond);
+  EXPECT_EQ(ledger.reply(0, last, 40 * kNanosPerSecond, 40 * kNanosPerSecond + 1), Match::kReply);
+  expire(ledger, 50 * kNanosPerSecond);
+  ledger.close(0);
+  const LoadAccounts a = ledger.total_accounts();
+  EXPECT_EQ(a.sent, 4u);
+  EXPECT_EQ(a.lost, 3u);
+  EXPECT_EQ(a.replied, 1u);
+  EXPECT_EQ(a.dead_clients, 0u);
+}
+
 TEST(Ledger, WhatTheClientsOwnEarlierMessageHeldUpIsNotTheGeneratorsLateness) {
   const Schedule schedule = two_stages(1);
   Ledger ledger(schedule, settings_with_timeout(kNanosPerSecond));

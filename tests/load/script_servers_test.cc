@@ -190,14 +190,18 @@ TEST(ScriptServers, UnboundLogsTheQuestionsThatAScriptAsked) {
 /// nginx with an access log and the pages that the scripts of wrk ask for.
 class Nginx {
  public:
-  explicit Nginx(const std::string& program) : port_(free_port(SOCK_STREAM)) {
+  explicit Nginx(const std::string& program, const std::string& certificate = "",
+                 const std::string& key = "")
+      : port_(free_port(SOCK_STREAM)), is_tls_(!certificate.empty()) {
+    const std::string tls =
+        is_tls_ ? " ssl; ssl_certificate " + certificate + "; ssl_certificate_key " + key : "";
     std::ofstream(dir_.file("conf"))
         << "daemon off; master_process off; pid " << dir_.file("pid") << "; error_log "
         << dir_.file("error") << ";\nevents { worker_connections 1024; }\nhttp { access_log "
         << log() << "; keepalive_requests 10000000;\nclient_body_temp_path " << dir_.file("1")
         << "; proxy_temp_path " << dir_.file("2") << "; fastcgi_temp_path " << dir_.file("3")
         << "; uwsgi_temp_path " << dir_.file("4") << "; scgi_temp_path " << dir_.file("5")
-        << ";\nserver { listen 127.0.0.1:" << port_
+        << ";\nserver { listen 127.0.0.1:" << port_ << tls
         << ";\nlocation = /login { add_header X-Token t7; return 200 hi; }\n"
            "location = /with-token { if ($http_x_token != t7) { return 403; } return 200 ok; }\n"
            "location / { return 200 hello; } } }\n";
@@ -208,7 +212,9 @@ class Nginx {
   }
   bool is_up() const { return is_up_; }
   std::string log() const { return dir_.file("log"); }
-  std::string url() const { return "http://127.0.0.1:" + std::to_string(port_) + "/"; }
+  std::string url() const {
+    return (is_tls_ ? "https://127.0.0.1:" : "http://127.0.0.1:") + std::to_string(port_) + "/";
+  }
   /// The requests of the log since the last call, once it has grown to `expected` of them.
   std::vector<std::string> take_log(uint64_t expected) {
     (void)becomes_true([&] { return lines_of(log()) >= taken_ + expected; });
@@ -225,6 +231,7 @@ class Nginx {
  private:
   TempDir dir_;
   int port_;
+  bool is_tls_;
   std::optional<Process> server_;
   bool is_up_ = false;
   uint64_t taken_ = 0;
@@ -253,6 +260,33 @@ TEST(ScriptServers, TheAccessLogOfNginxHasTheRequestsOfAScenario) {
   EXPECT_EQ(with(lines, "\"GET /with-token "),
             result["script"]["steps"][1]["sent"].get<uint64_t>());
   EXPECT_EQ(with(lines, "\" 200 "), lines.size());
+}
+
+TEST(ScriptServers, OverTlsTheCertificateIsVerifiedAndTheLogHasTheRequests) {
+  NEED_PROGRAM(program, "nginx");
+  NEED_PROGRAM(openssl, "openssl");
+  const TempDir dir;
+  Process make({openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout",
+                dir.file("key"), "-out", dir.file("certificate"), "-days", "2", "-subj",
+                "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"});
+  ASSERT_EQ(make.finish().exit_code, 0);
+  Nginx nginx(program, dir.file("certificate"), dir.file("key"));
+  ASSERT_TRUE(nginx.is_up());
+  std::ofstream(dir.file("users.csv")) << "name,age\nann,30\n";
+  const std::string script = kSource + "/docs/scenarios/login.lua";
+  const std::vector<std::string> shape = {"--clients", "5",      "--hold",
+                                          "300ms",     "--data", dir.file("users.csv")};
+  auto trusting = shape;
+  trusting.insert(trusting.end(), {"--ca-file", dir.file("certificate")});
+  const Json result = load(script, nginx.url(), trusting);
+  EXPECT_EQ(nginx.take_log(statuses(result)).size(), statuses(result));
+  EXPECT_GT(statuses(result), 0u);
+  EXPECT_EQ(result["lost"], 0u);
+  EXPECT_EQ(result["tls"]["handshakes"], 5u);
+  const Json refused = load(script, nginx.url(), shape);
+  EXPECT_EQ(refused["replied"], 0u);
+  EXPECT_EQ(refused["script"]["failures"]["TLS: self-signed certificate"], refused["sent"]);
+  EXPECT_EQ(nginx.take_log(0).size(), 0u);
 }
 
 /// The number of requests in wrk's own report.
