@@ -108,7 +108,7 @@ endfunction()
 #   cpu: they compare CPU times;  lo: they watch loopback;  plans: they start subjects and loads;
 #   probes, watch, faults, workers, growth: one at a time is enough work for the host;
 #   few: at most three run at once, with nothing else that does not fit beside them;
-#   alone: they need a quiet machine, and no other test runs beside them.
+#   alone: they compare with the kernel's own accounts to a percent, or need a quiet machine; no other test runs beside them.
 function(topspin_test name)
   cmake_parse_arguments(ARG "LATE" "TIMEOUT;LOCK;SHARED" "SOURCES;LINKS;LABELS;DEFINITIONS;RUNS;READS" ${ARGN})
   if(NOT ARG_TIMEOUT)
