@@ -106,7 +106,7 @@ endfunction()
 # Tests with the same LOCK do not run beside each other; other tests may. They depend on time, so they get a CPU before the tests
 # without a lock (support/first_in_line.cc). The locks:
 #   cpu: they compare CPU times;  lo: they watch loopback;  plans: they start subjects and loads;
-#   probes, watch, faults, workers, growth: one at a time is enough work for the host;
+#   probes, watch, faults, workers, growth, http, scripts: one at a time is enough work for the host;
 #   few: at most three run at once, with nothing else that does not fit beside them;
 #   alone: they compare with the kernel's own accounts to a percent, or need a quiet machine; no other test runs beside them.
 function(topspin_test name)

@@ -154,8 +154,11 @@ TEST(Script, ASlowScriptCannotPassForASlowServer) {
       end
     end)"));
   EXPECT_TRUE(says(slow, "the script was too slow"));
-  EXPECT_GE(slow.script->script_ns, 10 * 25 * kMs);
-  EXPECT_GE(slow.script->script_late, 9u);
+  // On a busy host some turns are skipped.
+  const uint64_t turns = slow.total.accounts.sent;
+  EXPECT_GE(turns, 2u);
+  EXPECT_GE(slow.script->script_ns, static_cast<int64_t>(turns) * 25 * kMs);
+  EXPECT_GE(slow.script->script_late, turns - 1);
   // A server that takes as long is no reason against the script.
   UdpMisbehaviour behaviour;
   behaviour.delay_permille = 1000;
