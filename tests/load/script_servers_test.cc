@@ -19,6 +19,7 @@
 
 #include "tests/support/privileges.h"
 #include "tests/support/process.h"
+#include "tests/support/servers.h"
 #include "tests/support/temp_dir.h"
 
 namespace topspin::test {
@@ -29,33 +30,6 @@ using ::testing::HasSubstr;
 
 const std::string kTopspin = TOPSPIN_LOAD_PROGRAM;
 const std::string kSource = TOPSPIN_SOURCE_DIR;
-const std::string kTools = kSource + "/build/tools/servers";
-
-std::string find_program(const std::string& name) {
-  for (const std::string& path : {"/usr/sbin/" + name, "/usr/bin/" + name,
-                                  kTools + "/usr/sbin/" + name, kTools + "/usr/bin/" + name}) {
-    if (access(path.c_str(), X_OK) == 0) return path;
-  }
-  return "";
-}
-
-void use_fetched_libraries() {
-  const std::string lib = kTools + "/usr/lib/x86_64-linux-gnu";
-  setenv("LD_LIBRARY_PATH", lib.c_str(), 1);
-}
-
-int free_port(int type) {
-  const int fd = socket(AF_INET, type, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof address;
-  auto* generic = reinterpret_cast<sockaddr*>(&address);
-  const bool bound =
-      bind(fd, generic, sizeof address) == 0 && getsockname(fd, generic, &length) == 0;
-  close(fd);
-  return bound ? ntohs(address.sin_port) : 0;
-}
 
 /// A connection, or for UDP a socket, to the port of 127.0.0.1; -1: nobody is there.
 int connect_to(int port, int type = SOCK_STREAM) {
@@ -69,14 +43,6 @@ int connect_to(int port, int type = SOCK_STREAM) {
   if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) return fd;
   close(fd);
   return -1;
-}
-
-bool becomes_true(const std::function<bool()>& condition) {
-  for (int i = 0; i < 400; ++i) {
-    if (condition()) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(25));
-  }
-  return false;
 }
 
 bool is_served(int port) {
