@@ -1,18 +1,15 @@
-// SharedSchedule: between the thread that talks to the store and the engine's thread. One mutex;
-// the horizon and the end are atomic, since the engine reads them in each round.
+// SharedSchedule: between the thread that talks to the store and the engine's thread.
+// The horizon and the end are atomic, since the engine reads them in each round.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
-#include <deque>
-#include <mutex>
-#include <optional>
 
 #include "load/engine/schedule_feed.h"
 
 namespace topspin {
 
-class SharedSchedule : public ScheduleFeed {
+class SharedSchedule : public QueuedFeed {
  public:
   SharedSchedule(int64_t start_monotonic_ns, uint32_t clients_expected, int64_t end_ns)
       : start_monotonic_ns_(start_monotonic_ns),
@@ -23,44 +20,18 @@ class SharedSchedule : public ScheduleFeed {
   uint32_t clients_expected() const override { return clients_expected_; }
   int64_t horizon_ns() const override { return horizon_ns_.load(std::memory_order_acquire); }
   int64_t end_ns() const override { return end_ns_.load(std::memory_order_acquire); }
-  std::optional<ScheduleChange> take_change() override {
-    const std::lock_guard lock(mutex_);
-    if (changes_.empty()) return std::nullopt;
-    ScheduleChange change = std::move(changes_.front());
-    changes_.pop_front();
-    return change;
-  }
-  void report(LoadReport report) override {
-    const std::lock_guard lock(mutex_);
-    if (report_)
-      report_->merge(std::move(report));
-    else
-      report_ = std::move(report);
-  }
 
-  void change(ScheduleChange change) {
-    const std::lock_guard lock(mutex_);
-    changes_.push_back(std::move(change));
-  }
   /// After the changes that come before it.
   void extend_to(int64_t horizon_ns) {
     if (horizon_ns > horizon_ns_.load()) horizon_ns_.store(horizon_ns, std::memory_order_release);
   }
   void end_at(int64_t end_ns) { end_ns_.store(end_ns, std::memory_order_release); }
-  /// All that was reported since the last call, as one; so it is bounded while the store is away.
-  std::optional<LoadReport> take_report() {
-    const std::lock_guard lock(mutex_);
-    return std::exchange(report_, std::nullopt);
-  }
 
  private:
   const int64_t start_monotonic_ns_;
   const uint32_t clients_expected_;
   std::atomic<int64_t> horizon_ns_{INT64_MIN / 2};
   std::atomic<int64_t> end_ns_;
-  std::mutex mutex_;
-  std::deque<ScheduleChange> changes_;
-  std::optional<LoadReport> report_;
 };
 
 }  // namespace topspin

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -68,6 +70,22 @@ class ScheduleFeed {
   virtual std::optional<ScheduleChange> take_change() = 0;
   /// Once per second of the load, and once when it has ended. The engine's thread calls it.
   virtual void report(LoadReport report) = 0;
+};
+
+/// What feeds have in common: changes and reports pass between the engine's thread and another one.
+class QueuedFeed : public ScheduleFeed {
+ public:
+  std::optional<ScheduleChange> take_change() override;
+  void report(LoadReport report) override;
+
+  void change(ScheduleChange change);
+  /// All that was reported since the last call, as one; so it is bounded while nobody takes it.
+  std::optional<LoadReport> take_report();
+
+ private:
+  std::mutex mutex_;
+  std::deque<ScheduleChange> changes_;
+  std::optional<LoadReport> report_;
 };
 
 }  // namespace topspin

@@ -70,13 +70,13 @@ class CommonStart {
 
 /// One thread's share. The engine's thread calls what ScheduleFeed declares, the main thread the
 /// rest.
-class ThreadShare : public ScheduleFeed {
+class ThreadShare : public QueuedFeed {
  public:
   ThreadShare(CommonStart& start, ScheduleChange clients, int64_t end_ns)
       : start_(start),
         clients_expected_(static_cast<uint32_t>(clients.stays.size())),
         end_ns_(end_ns) {
-    changes_.push_back(std::move(clients));
+    change(std::move(clients));
   }
 
   int64_t start_monotonic_ns() const override {
@@ -89,44 +89,26 @@ class ThreadShare : public ScheduleFeed {
   int64_t horizon_ns() const override {
     const int64_t now = monotonic_now_ns() - started_ns_.load();
     if (horizon_ns_.load() > now + kThreadClaimNs / 2) return horizon_ns_.load();
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(freezing_);
     if (!is_frozen_) horizon_ns_.store(now + kThreadClaimNs);
     return horizon_ns_.load();
   }
   int64_t end_ns() const override { return start_.is_given_up() ? INT64_MIN : end_ns_.load(); }
   std::optional<ScheduleChange> take_change() override {
-    const std::lock_guard lock(mutex_);
-    if (changes_.empty() || start_.is_given_up()) return std::nullopt;
-    ScheduleChange change = std::move(changes_.front());
-    changes_.pop_front();
-    return change;
-  }
-  void report(LoadReport report) override {
-    const std::lock_guard lock(mutex_);
-    if (report_)
-      report_->merge(std::move(report));
-    else
-      report_ = std::move(report);
+    return start_.is_given_up() ? std::nullopt : QueuedFeed::take_change();
   }
 
   /// Nothing more is claimed. Returns what was.
   int64_t freeze() {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(freezing_);
     is_frozen_ = true;
     return horizon_ns_.load();
   }
   /// REQUIRES: frozen, and claimed no more than `end_ns`.
-  void end_at(int64_t end_ns, ScheduleChange change) {
-    {
-      const std::lock_guard lock(mutex_);
-      changes_.push_back(std::move(change));
-    }
+  void end_at(int64_t end_ns, ScheduleChange last) {
+    change(std::move(last));
     end_ns_.store(end_ns);
     horizon_ns_.store(INT64_MAX / 2);
-  }
-  std::optional<LoadReport> take_report() {
-    const std::lock_guard lock(mutex_);
-    return std::exchange(report_, std::nullopt);
   }
 
  private:
@@ -135,10 +117,8 @@ class ThreadShare : public ScheduleFeed {
   mutable std::atomic<int64_t> started_ns_{0};
   mutable std::atomic<int64_t> horizon_ns_{INT64_MIN / 2};
   std::atomic<int64_t> end_ns_;
-  mutable std::mutex mutex_;
+  mutable std::mutex freezing_;
   bool is_frozen_ = false;
-  std::deque<ScheduleChange> changes_;
-  std::optional<LoadReport> report_;
 };
 
 class LoadThreads {
