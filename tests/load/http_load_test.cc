@@ -427,7 +427,7 @@ class HostileServer {
     std::string beginning = {};
     std::string more = {};  // again and again; empty: nothing
     int every_ms = 0;       // 0: as fast as the client reads
-    bool closes = false;    // after the beginning
+    bool closes = false;  // after the beginning, as shutdown() does; reads on, so nothing is reset
     bool resets = false;
   };
 
@@ -483,12 +483,15 @@ class HostileServer {
     while (recv(one.fd.get(), unread.data(), unread.size(), 0) > 0) {
     }
     if (one.left.empty()) {
-      if (behaviour_.resets || behaviour_.closes) {
+      if (behaviour_.resets) {
         const linger abort{1, 0};
-        if (behaviour_.resets)
-          setsockopt(one.fd.get(), SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
+        setsockopt(one.fd.get(), SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
         one.fd.reset();
         return true;
+      }
+      if (behaviour_.closes) {
+        shutdown(one.fd.get(), SHUT_WR);
+        return false;
       }
       const auto now = std::chrono::steady_clock::now();
       if (behaviour_.more.empty() || now < one.next) return false;
