@@ -2,6 +2,7 @@
 // known time in it, and records how long that took. Uses real BPF and real traffic on loopback.
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <condition_variable>
 #include <csignal>
 #include <ctime>
@@ -18,6 +19,7 @@
 #include <linux/futex.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -42,6 +44,7 @@ constexpr int64_t kSpentNs = 4 * kNanosPerMilli;
 
 /// The subject's account of itself: the times that it spent in what is tested, by its own clock.
 struct Account {
+  std::atomic<bool> has_slept{false};  // so that the probes have seen a switch to the reader
   int64_t spent_ns = 0;
   int64_t inside_ns = 0;  // from the end of each read until its reply was sent; only server()
   int32_t reader_tid = 0, sender_tid = 0;
@@ -123,7 +126,14 @@ class ReplyParts : public testing::Test {
   }
   /// Runs `work` in the subject, makes each request with `ask_one`, and reads the parts.
   void run(const std::function<void()>& work, const std::function<void()>& ask_one) {
-    ForkedSubject subject(work);
+    // Before the first switch to a thread that the probes see, what it did is not known. That
+    // switch itself may be hidden.
+    ForkedSubject subject([this, &work] {
+      sleep_for(kNanosPerMilli);
+      sleep_for(kNanosPerMilli);
+      account_->has_slept = true;
+      work();
+    });
     subject_ = subject.pid();
     ProbeOptions options;
     options.forced = {{"scheduler", Rung::kTpBtf}};
@@ -132,6 +142,7 @@ class ReplyParts : public testing::Test {
     const auto probes = std::move(opened).value();
     probes->handle_events();
     subject.go();
+    while (!account_->has_slept) ::sched_yield();
     for (int i = 0; i < kRequests; ++i) ask_one();
     subject.wait_done();
     interval_ = probes->take_interval();
