@@ -24,9 +24,9 @@ TOPSPIN_PROBES(TOPSPIN_DECLARE)
 
 const std::vector<ProbeKind>& all_probes() {
 #define TOPSPIN_CALL(name) name##_probe(),
-  static const std::vector<ProbeKind> all = {TOPSPIN_PROBES(TOPSPIN_CALL)};
+  static const std::vector<ProbeKind> kAll = {TOPSPIN_PROBES(TOPSPIN_CALL)};
 #undef TOPSPIN_CALL
-  return all;
+  return kAll;
 }
 
 }  // namespace topspin
