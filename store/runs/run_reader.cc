@@ -16,6 +16,7 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 
+#include "store/flows/flow_changes.h"
 #include "store/run_store.h"
 #include "store/runs/fold_rows.h"
 #include "store/runs/load_rows.h"
@@ -558,9 +559,17 @@ Result<RunFold> SqliteRunStore::fold(const std::string& run_id, RunPart part) {
 Status SqliteRunStore::for_each_flow(const std::string& run_id,
                                      const std::function<void(const FlowRow&)>& visit) {
   TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
-  TOPSPIN_TRY(visit_batches<FlowRow>(
-      run << 32, (run << 32) | kLastNumber,
-      [this](int64_t first, int64_t last) { return load_flows(first, last); }, visit));
+  TOPSPIN_ASSIGN(const FlowChanges changes, FlowChanges::load(*connection_, run));
+  const auto load = [&](int64_t first,
+                        int64_t last) -> Result<std::vector<std::pair<int64_t, FlowRow>>> {
+    TOPSPIN_ASSIGN(auto rows, load_flows(first, last));
+    for (auto& [row, flow] : rows) {
+      if (!changes.apply(static_cast<uint32_t>(row & kLastNumber), flow))
+        return damaged(*connection_, "a change of flows");
+    }
+    return rows;
+  };
+  TOPSPIN_TRY(visit_batches<FlowRow>(run << 32, (run << 32) | kLastNumber, load, visit));
   return check_still_there(run_id);
 }
 

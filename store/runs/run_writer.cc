@@ -24,7 +24,8 @@
 #include <unistd.h>
 
 #include "core/base/unique_fd.h"
-#include "core/flow/flow.h"
+#include "core/number/foremost.h"
+#include "store/flows/flow_writer.h"
 #include "store/run_store.h"
 #include "store/runs/fold_rows.h"
 #include "store/runs/load_rows.h"
@@ -146,8 +147,6 @@ Result<int64_t> insert_run(Connection& connection, const RunInfo& info) {
 /// The statements of a tick, prepared once.
 struct TickStatements {
   TickRows tick;
-  Statement whole_flow;
-  Statement changed_flow;
   Statement whole_thread;
   Statement whole_owner;
   Statement whole_socket;
@@ -161,31 +160,12 @@ struct TickStatements {
   Statement whole_called;
   Statement whole_slow_reply;
   Statement thread_tick;
-  Statement late_message;
 
   static Result<TickStatements> prepare(Connection& connection);
 };
 
 Result<TickStatements> TickStatements::prepare(Connection& connection) {
   TOPSPIN_ASSIGN(TickRows tick, TickRows::prepare(connection));
-  const FlowRow flow;
-  ColumnNames changing_columns;
-  for_each_changing_flow_column(flow, [&](auto... column) { changing_columns(column...); });
-  TOPSPIN_ASSIGN(Statement changed_flow,
-                 connection.prepare(fmt::format("UPDATE flow SET {} WHERE row = ?{}",
-                                                changing_columns.assignments(),
-                                                changing_columns.count() + 1)));
-  ColumnNames flow_columns;
-  for_each_changing_flow_column(flow, [&](auto... column) { flow_columns(column...); });
-  for_each_fixed_flow_column(flow, [&](auto... column) { flow_columns(column...); });
-  for (const char* name :
-       {"initiator_address", "initiator_port", "responder_address", "responder_port", "row"}) {
-    flow_columns.add(name);
-  }
-  TOPSPIN_ASSIGN(Statement whole_flow,
-                 connection.prepare(fmt::format("INSERT OR REPLACE INTO flow ({}) VALUES ({})",
-                                                flow_columns.names(), flow_columns.parameters())));
-
   const ThreadRow thread;
   ColumnNames thread_columns;
   for_each_thread_column(thread, [&](auto... column) { thread_columns(column...); });
@@ -273,11 +253,7 @@ Result<TickStatements> TickStatements::prepare(Connection& connection) {
                                      slow_reply_columns.names(), slow_reply_columns.parameters())));
   TOPSPIN_ASSIGN(Statement thread_tick,
                  connection.prepare("INSERT INTO thread_tick VALUES (?1, ?2, ?3, ?4, ?5, ?6)"));
-  TOPSPIN_ASSIGN(Statement late_message,
-                 connection.prepare("INSERT INTO late_message VALUES (?1, ?2, ?3, ?4, ?5)"));
   return TickStatements{std::move(tick),
-                        std::move(whole_flow),
-                        std::move(changed_flow),
                         std::move(whole_thread),
                         std::move(whole_owner),
                         std::move(whole_socket),
@@ -290,8 +266,7 @@ Result<TickStatements> TickStatements::prepare(Connection& connection) {
                         std::move(stretch_stack),
                         std::move(whole_called),
                         std::move(whole_slow_reply),
-                        std::move(thread_tick),
-                        std::move(late_message)};
+                        std::move(thread_tick)};
 }
 
 struct ThreadIdentity {
@@ -355,13 +330,13 @@ bool is_out_of_room(const Error& error) { return may_pass(error) && error.os_err
 
 class SqliteRunWriter final : public RunWriter {
  public:
-  SqliteRunWriter(std::unique_ptr<Connection> connection, TickStatements statements, int64_t run,
-                  const WriterOptions& options)
+  SqliteRunWriter(std::unique_ptr<Connection> connection, TickStatements statements,
+                  FlowWriter flows, int64_t run, const WriterOptions& options)
       : connection_(std::move(connection)),
         statements_(std::move(statements)),
+        flows_(std::move(flows)),
         run_(run),
         file_(file_identity(connection_->path())),
-        max_flow_rows_(std::min(options.max_flow_rows, kMostRows)),
         max_thread_rows_(std::min(options.max_thread_rows, kMostRows)),
         max_socket_rows_(std::min(options.max_socket_rows, kMostRows)),
         folds_(options.folds) {}
@@ -378,12 +353,6 @@ class SqliteRunWriter final : public RunWriter {
   Status check_place() override;
 
  private:
-  struct FlowSlot {
-    uint32_t number;  // within the run
-    bool initiator_is_low;
-    bool stored;                 // the whole row is stored, so changes suffice
-    uint64_t initiator_packets;  // when last stored
-  };
   struct ThreadSums {
     std::optional<uint64_t> cpu_ns, run_queue_wait_ns, run_queue_waits;
     uint64_t weight() const { return cpu_ns.value_or(0) + run_queue_wait_ns.value_or(0); }
@@ -392,24 +361,11 @@ class SqliteRunWriter final : public RunWriter {
     uint32_t number;  // within the run
     ThreadSums sums;  // when last stored
   };
-  struct LateMoment {
-    uint32_t number;  // of the flow
-    int64_t time_ns, lateness_ns;
-  };
-  struct OrderedFlow {
-    uint64_t order;  // the sort key of the flows of a tick
-    const FlowRow* flow;
-    FlowSlot* slot;
-  };
 
   Status append_all(std::span<const Sample> samples);
   void undo();
   Status refuse(Error error);
   Status store_tick(const Sample& sample);
-  Status store_flows(const Sample& sample, uint64_t& unstored);
-  void note_late(const LateMoment& late);
-  Status store_late_messages(uint64_t tick);
-  Status store_flow(FlowSlot& slot, const FlowRow& flow);
   Status store_threads(const Sample& sample, uint64_t& unstored);
   Status store_thread(uint32_t number, const ThreadRow& thread);
   Status store_thread_ticks(uint64_t tick);
@@ -422,30 +378,27 @@ class SqliteRunWriter final : public RunWriter {
   Status store_stretches(const std::vector<BusyStretch>& stretches);
   Status store_called(const std::vector<CalledRow>& addresses);
   Status store_slow_replies(const Sample& sample);
+  void fold_flows();
   Status store_end(const RunEnd& end);
   Status store_folds();
   int64_t row_key(uint32_t number) const { return (run_ << 32) | number; }
 
   std::unique_ptr<Connection> connection_;
   std::optional<TickStatements> statements_;  // gone once finished
+  std::optional<FlowWriter> flows_;           // likewise
   const int64_t run_;
   const std::optional<FileIdentity> file_;
-  const uint64_t max_flow_rows_;
   const uint64_t max_thread_rows_;
   const uint64_t max_socket_rows_;
-  std::unordered_map<uint64_t, FlowSlot> flows_;
   std::unordered_map<ThreadIdentity, ThreadSlot, ThreadIdentityHash> threads_;
   std::unordered_map<uint64_t, uint32_t> sockets_;  // cookie -> number within the run
   // The previous values of what the open transaction changed above. Nodes of a map do not move.
-  std::vector<std::pair<FlowSlot*, FlowSlot>> flows_before_;
   std::vector<std::pair<ThreadSlot*, ThreadSlot>> threads_before_;
   std::vector<uint64_t> slow_replies_;  // how long each stored reply took, by its number
   std::vector<uint64_t> slow_replies_before_;
   KeptStretches stretches_;
   KeptStretches stretches_before_;
   // Of the tick being stored:
-  std::vector<OrderedFlow> ordered_flows_;
-  std::vector<LateMoment> late_messages_;
   std::vector<ThreadSlot> thread_ticks_;   // with the sums of the tick
   const std::shared_ptr<RunFolds> folds_;  // may be null
   int64_t ticks_ = 0;
@@ -460,6 +413,7 @@ class SqliteRunWriter final : public RunWriter {
 /// Without finish(), the run is marked as interrupted at once, if the disk allows it.
 SqliteRunWriter::~SqliteRunWriter() {
   if (finished_) return;
+  fold_flows();
   statements_.reset();
   (void)mark_interrupted(*connection_, run_).ok();
   leave_wal_mode(*connection_);
@@ -474,7 +428,7 @@ Status SqliteRunWriter::append_all(std::span<const Sample> samples) {
     for (const Sample& sample : samples) TOPSPIN_TRY(store_tick(sample));
     return transaction.commit();
   };
-  flows_before_.clear();
+  flows_->begin();
   threads_before_.clear();
   slow_replies_before_ = slow_replies_;
   stretches_before_ = stretches_;
@@ -499,10 +453,9 @@ Status SqliteRunWriter::append_all(std::span<const Sample> samples) {
 
 /// The transaction was rolled back, so the rows that it had stored are gone.
 void SqliteRunWriter::undo() {
-  for (auto at = flows_before_.rbegin(); at != flows_before_.rend(); ++at) *at->first = at->second;
+  flows_->undo();
   for (auto at = threads_before_.rbegin(); at != threads_before_.rend(); ++at)
     *at->first = at->second;
-  flows_before_.clear();
   threads_before_.clear();
   slow_replies_ = slow_replies_before_;
   stretches_ = stretches_before_;
@@ -530,7 +483,7 @@ Status SqliteRunWriter::check_place() {
 
 Status SqliteRunWriter::store_tick(const Sample& sample) {
   LossInterval own;
-  TOPSPIN_TRY(store_flows(sample, own.flow_rows_unstored));
+  TOPSPIN_TRY(flows_->store(sample, own.flow_rows_unstored));
   TOPSPIN_TRY(store_threads(sample, own.thread_rows_unstored));
   TOPSPIN_TRY(store_owners(sample.changed_owners));
   TOPSPIN_TRY(store_sockets(sample.changed_sockets, own.socket_rows_unstored));
@@ -545,100 +498,6 @@ Status SqliteRunWriter::store_tick(const Sample& sample) {
   LossInterval losses = sample.losses;
   losses.merge(own);
   return statements_->tick.insert(run_, sample, losses);
-}
-
-Status SqliteRunWriter::store_flows(const Sample& sample, uint64_t& unstored) {
-  // First by id, so that new flows get numbers in that order. Then by number, so that each page is
-  // found and changed only once.
-  ordered_flows_.clear();
-  for (const FlowRow& flow : sample.changed_flows)
-    ordered_flows_.push_back({flow.id, &flow, nullptr});
-  const auto by_order = [](const OrderedFlow& a, const OrderedFlow& b) {
-    return a.order < b.order;
-  };
-  const auto sort_if_needed = [&] {
-    if (!std::is_sorted(ordered_flows_.begin(), ordered_flows_.end(), by_order)) {
-      std::stable_sort(ordered_flows_.begin(), ordered_flows_.end(), by_order);
-    }
-  };
-  sort_if_needed();
-  for (OrderedFlow& ordered : ordered_flows_) {
-    auto found = flows_.find(ordered.flow->id);
-    if (found == flows_.end()) {
-      if (flows_.size() >= max_flow_rows_) {
-        ++unstored;
-        continue;
-      }
-      const FlowSlot slot{static_cast<uint32_t>(flows_.size()), false, false, 0};
-      found = flows_.emplace(ordered.flow->id, slot).first;
-    }
-    ordered.slot = &found->second;
-    flows_before_.emplace_back(ordered.slot, found->second);
-    ordered.order = found->second.number;
-  }
-  std::erase_if(ordered_flows_, [](const OrderedFlow& f) { return f.slot == nullptr; });
-  sort_if_needed();
-  late_messages_.clear();
-  for (const OrderedFlow& ordered : ordered_flows_) {
-    const FlowRow& flow = *ordered.flow;
-    FlowSlot& slot = *ordered.slot;
-    if (flow.packets[0] > slot.initiator_packets && is_late(flow))
-      note_late({slot.number, flow.last_ns, *flow.lateness_last_ns});
-    slot.initiator_packets = flow.packets[0];
-    TOPSPIN_TRY(store_flow(slot, flow));
-  }
-  return store_late_messages(sample.tick);
-}
-
-/// Keeps the `count` elements that come first by `before`.
-template <typename T, typename Before>
-void keep_foremost(std::vector<T>& all, size_t count, const Before& before) {
-  if (all.size() <= count) return;
-  const auto end = all.begin() + static_cast<std::ptrdiff_t>(count);
-  std::nth_element(all.begin(), end, all.end(), before);
-  all.erase(end, all.end());
-}
-
-/// A tick that came late may have several rows of a flow, one after the other here.
-void SqliteRunWriter::note_late(const LateMoment& late) {
-  if (late_messages_.empty() || late_messages_.back().number != late.number)
-    late_messages_.push_back(late);
-  else if (late_messages_.back().lateness_ns < late.lateness_ns)
-    late_messages_.back() = late;
-}
-
-Status SqliteRunWriter::store_late_messages(uint64_t tick) {
-  keep_foremost(late_messages_, kLateMessagesKept, [](const LateMoment& a, const LateMoment& b) {
-    return std::tie(b.lateness_ns, a.number) < std::tie(a.lateness_ns, b.number);
-  });
-  for (const LateMoment& late : late_messages_) {
-    TOPSPIN_TRY(run_with(statements_->late_message, run_, tick, late.number, late.time_ns,
-                         late.lateness_ns));
-  }
-  return {};
-}
-
-Status SqliteRunWriter::store_flow(FlowSlot& slot, const FlowRow& flow) {
-  const bool whole = !slot.stored || slot.initiator_is_low != flow.initiator_is_low;
-  Statement& statement = whole ? statements_->whole_flow : statements_->changed_flow;
-  ParameterBinder bind(statement);
-  const auto visit = [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); };
-  for_each_changing_flow_column(flow, visit);
-  if (!whole) {
-    bind.bind(row_key(slot.number));
-    return statement.run();
-  }
-  const std::string initiator = format_address(flow.initiator(), flow.key.ip_version);
-  const std::string responder = format_address(flow.responder(), flow.key.ip_version);
-  for_each_fixed_flow_column(flow, visit);
-  bind.bind(initiator);
-  bind.bind(flow.initiator().port);
-  bind.bind(responder);
-  bind.bind(flow.responder().port);
-  bind.bind(row_key(slot.number));
-  slot.initiator_is_low = flow.initiator_is_low;
-  slot.stored = true;
-  return statement.run();
 }
 
 Status SqliteRunWriter::store_threads(const Sample& sample, uint64_t& unstored) {
@@ -889,6 +748,19 @@ Status SqliteRunWriter::put_load(const LoadResult& load) {
   return transaction.commit();
 }
 
+/// Moves the changes of flows that wait into their rows. If that fails, as on a full disk, they
+/// stay where readers find them too.
+void SqliteRunWriter::fold_flows() {
+  const auto fold = [&]() -> Status {
+    TOPSPIN_ASSIGN(Transaction transaction, Transaction::begin(*connection_));
+    TOPSPIN_TRY(flows_->fold_all());
+    return transaction.commit();
+  };
+  // The room that the changes took is given back.
+  if (flows_ && !failed_ && fold().ok()) (void)flows_->shrink().ok();
+  flows_.reset();
+}
+
 Status SqliteRunWriter::store_end(const RunEnd& end) {
   TOPSPIN_ASSIGN(Transaction transaction, Transaction::begin(*connection_));
   TOPSPIN_ASSIGN(Statement update,
@@ -925,6 +797,7 @@ Status SqliteRunWriter::store_folds() {
 
 Status SqliteRunWriter::finish(const RunEnd& end) {
   CHECK(!finished_);
+  fold_flows();
   statements_.reset();
   Status stored = store_end(end);
   if (!stored.ok()) {
@@ -955,10 +828,12 @@ Result<std::unique_ptr<RunWriter>> RunWriter::create(const std::string& path, co
   };
   TOPSPIN_ASSIGN(auto statements, TickStatements::prepare(*connection));
   TOPSPIN_ASSIGN(const int64_t number, start());
+  TOPSPIN_ASSIGN(auto flows, FlowWriter::prepare(*connection, number,
+                                                 std::min(options.max_flow_rows, kMostRows)));
   connection->set_busy_timeout(options.busy_timeout_ms);
   if (room_is_scarce(path)) keep_log_small(*connection);
   return std::unique_ptr<RunWriter>(std::make_unique<SqliteRunWriter>(
-      std::move(connection), std::move(statements), number, options));
+      std::move(connection), std::move(statements), std::move(flows), number, options));
 }
 
 }  // namespace topspin

@@ -217,9 +217,9 @@ Status read_as_newest(Connection& connection) {
 
 std::span<const char* const> migrations() {
   static const std::string kSchema5 = with_number_columns(kSchema5Sql);
-  static const std::array kMigrations = {kSchemaSql,  kSchema2Sql,      kSchema3Sql,
-                                         kSchema4Sql, kSchema5.c_str(), kSchema6Sql,
-                                         kSchema7Sql, kSchema8Sql,      kSchema9Sql};
+  static const std::array kMigrations = {kSchemaSql,       kSchema2Sql, kSchema3Sql, kSchema4Sql,
+                                         kSchema5.c_str(), kSchema6Sql, kSchema7Sql, kSchema8Sql,
+                                         kSchema9Sql,      kSchema10Sql};
   return kMigrations;
 }
 

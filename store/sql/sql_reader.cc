@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "core/base/text.h"
+#include "store/flows/flow_changes.h"
 #include "store/schema/database.h"
 #include "store/sql/histogram_functions.h"
 #include "store/sql/run_functions.h"
@@ -59,6 +60,7 @@ class SqliteReader final : public SqlReader {
   Status prepare(std::function<bool()> stop) {
     TOPSPIN_TRY(add_histogram_functions(sql_));
     TOPSPIN_TRY(runs_.add_to(sql_));
+    TOPSPIN_TRY(read_flows_as_last_changed(*connection_));
     for (const ViewDefinition& view : views_) TOPSPIN_TRY(connection_->execute(view.create));
     return sql_.confine(std::move(stop));
   }

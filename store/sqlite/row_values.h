@@ -72,6 +72,19 @@ Status run_with(Statement& statement, const Values&... values) {
   return statement.run();
 }
 
+inline constexpr int64_t kMostNs = (int64_t{1} << 62) - 1;
+
+/// Limits a time or duration (int64_t) to 146 years, so that the difference of any two fits. Leaves
+/// other values as they are.
+template <typename T>
+void bound_time(T& value) {
+  if constexpr (std::is_same_v<T, int64_t>) {
+    value = std::clamp(value, -kMostNs, kMostNs);
+  } else if constexpr (std::is_same_v<T, std::optional<int64_t>>) {
+    if (value) value = std::clamp(*value, -kMostNs, kMostNs);
+  }
+}
+
 /// Loads one column after the other. A value of the wrong type or out of range makes the row
 /// damaged() and does not change the variable.
 class ColumnLoader {
@@ -84,16 +97,12 @@ class ColumnLoader {
     load_bounded(value);
   }
 
-  /// Like load(), but limits a time or duration (int64_t) to 146 years, so that the difference of
-  /// any two fits. Timestamps of a capture file may be nonsense, and are stored as they are.
+  /// Like load(), with bound_time(). Timestamps of a capture file may be nonsense, and are stored
+  /// as they are.
   template <typename T>
   void load_bounded(T& value) {
     load(value);
-    if constexpr (std::is_same_v<T, int64_t>) {
-      value = std::clamp(value, -kMostNs, kMostNs);
-    } else if constexpr (std::is_same_v<T, std::optional<int64_t>>) {
-      if (value) value = std::clamp(*value, -kMostNs, kMostNs);
-    }
+    bound_time(value);
   }
 
   template <typename T>
@@ -161,8 +170,6 @@ class ColumnLoader {
   void set_damaged() { damaged_ = true; }
 
  private:
-  static constexpr int64_t kMostNs = (int64_t{1} << 62) - 1;
-
   const Statement& statement_;
   int next_;
   bool damaged_ = false;

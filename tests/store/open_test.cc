@@ -152,10 +152,10 @@ TEST(Open, ANewerSchemaIsRefused) {
   const TemporaryDirectory directory;
   make_database(
       directory.file(),
-      fmt::format("PRAGMA application_id = {}; PRAGMA user_version = 10; CREATE TABLE t (a)",
+      fmt::format("PRAGMA application_id = {}; PRAGMA user_version = 11; CREATE TABLE t (a)",
                   kApplicationId));
   expect_refused(directory.file(), ErrorCode::kInput,
-                 "was written by a newer topspin: schema 10, this one knows 9; upgrade topspin");
+                 "was written by a newer topspin: schema 11, this one knows 10; upgrade topspin");
 }
 
 TEST(Open, OurMarkWithoutASchemaIsDamage) {
