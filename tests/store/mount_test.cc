@@ -140,6 +140,31 @@ void make_read_only(const TemporaryDirectory& directory) {
       << std::strerror(errno);
 }
 
+TEST(FullDisk, ChangesOfFlowsThatWaitAreNeitherLostNorOutOfDate) {
+  on_tmpfs("size=8m", [](const TemporaryDirectory& directory) {
+    const RunInfo run = make_run();
+    auto writer = create(directory.file(), run);
+    const auto store = open(directory.file());
+    int failures = 0;
+    // Enough ticks for changes to be written into their rows more than once.
+    for (uint64_t tick = 1; tick <= 80; ++tick) {
+      const auto append = [&] { return writer->append(make_tick(tick, 2000)).ok(); };
+      {
+        std::ofstream ballast(directory.file("ballast"), std::ios::binary);
+        ballast << std::string(16 << 20, 'x');
+      }
+      bool stored = append();
+      failures += stored ? 0 : 1;
+      std::filesystem::remove(directory.file("ballast"));
+      if (!stored) EXPECT_TRUE(append());
+      for (const FlowRow& flow : flows_of(*store, run.id)) ASSERT_EQ(flow.packets[0], tick);
+    }
+    EXPECT_GT(failures, 2);
+    EXPECT_OK(writer->finish(RunEnd{RunStatus::kComplete, 1, {}, {}, {}}));
+    for (const FlowRow& flow : flows_of(*store, run.id)) ASSERT_EQ(flow.packets[0], 80u);
+  });
+}
+
 TEST(ReadOnly, AFinishedRunReadsAndCannotBeWritten) {
   on_tmpfs("size=8m", [](const TemporaryDirectory& directory) {
     const std::string id = store_run(directory.file(), 3, 3);
