@@ -34,7 +34,7 @@ std::string tick_line(const Sample& sample, TickLineMemory& memory) {
     return seconds > 0 ? fmt::format("{:.0f}", static_cast<double>(count) / seconds) : "-";
   };
   const bool has_periods = has_lateness(flows, std::nullopt);
-  const auto periodic = [&](std::string text) { return has_periods ? text : "-"; };
+  const auto periodic = [&](const std::string& text) { return has_periods ? text : "-"; };
   std::string cpu = "-", rss = "-";
   if (sample.scheduler) {
     if (sample.scheduler->cpu_ns && sample.interval_ns > 0) {

@@ -1350,6 +1350,7 @@ std::vector<int32_t> few_cpus(const RunInfo& info, const RunFold& fold) {
 
 std::vector<std::string_view> finding_keys() {
   std::vector<std::string_view> keys;
+  keys.reserve(std::size(kRules));
   for (const Rule& rule : kRules) keys.push_back(rule.key);
   return keys;
 }

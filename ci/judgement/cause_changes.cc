@@ -206,6 +206,7 @@ CauseChanges cause_changes(Sides a, Sides b, Layout layout, uint64_t seed) {
   for (Comparison& part : changes.parts) all.push_back(&part);
   for (CostChange& cost : changes.costs) all.push_back(&cost.of);
   std::vector<double> p;
+  p.reserve(all.size());
   for (const Comparison* one : all) p.push_back(one->p.value_or(1));
   const std::vector<double> q = benjamini_hochberg(p);
   for (size_t i = 0; i < q.size(); ++i) all[i]->q = q[i];

@@ -66,6 +66,7 @@ void add_causes(Judgement& judgement, const std::vector<const MeasuredRun*>& a,
                 const std::vector<const MeasuredRun*>& b, Layout layout) {
   const auto totals = [](const std::vector<const MeasuredRun*>& side) {
     std::vector<const RunTotals*> of;
+    of.reserve(side.size());
     for (const MeasuredRun* run : side) of.push_back(&run->totals);
     return of;
   };

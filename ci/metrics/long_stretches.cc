@@ -50,6 +50,7 @@ StretchSum sum_of(const LongStretches& all, std::span<const BusyStretch* const> 
     for (const StretchStack& stack : stretch->stacks) samples_of[stack.stack] += stack.samples;
   }
   std::vector<WeighedStack> stacks;
+  stacks.reserve(samples_of.size());
   for (const auto& [stack, samples] : samples_of) stacks.push_back({all.frames_of(stack), samples});
   sum.most = hot_function(stacks, sum.samples);
   return sum;

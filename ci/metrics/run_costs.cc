@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "core/base/clock.h"
+
 namespace topspin {
 namespace {
 

@@ -156,6 +156,7 @@ void SloJudge::Rule::find_range(const RunInfo& run, const std::vector<RunStage>&
                                   [&](const RunStage& s) { return s.name == rule.scope.stage; });
   if (named == stages.end()) {
     std::vector<std::string_view> names;
+    names.reserve(stages.size());
     for (const RunStage& s : stages) names.push_back(s.name);
     const auto near = nearest_word(rule.scope.stage, names);
     unknown = stages.empty()

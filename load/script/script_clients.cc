@@ -268,11 +268,7 @@ void ScriptClients::time_has_come(uint32_t index, int64_t now_ns) {
       resume(index, Answer::of_socket(socket, kTimeout));
       return;
     }
-    case Wait::kSend:
-      // What was sent of it may have been read, so nothing sensible can follow on the connection.
-      close_socket(client.waits_on);
-      resume(index, fail_with(kTimeout));
-      return;
+    case Wait::kSend:  // what was sent of it may have been read, so nothing sensible can follow
     case Wait::kHttp:
       close_socket(client.waits_on);
       resume(index, fail_with(kTimeout));

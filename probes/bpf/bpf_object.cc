@@ -64,7 +64,7 @@ std::string missing_in_kernel(std::string_view warning) {
 }  // namespace
 
 BpfLog::BpfLog() {
-  [[maybe_unused]] static const libbpf_print_fn_t printed_before = libbpf_set_print(keep_log);
+  [[maybe_unused]] static const libbpf_print_fn_t kPrintedBefore = libbpf_set_print(keep_log);
   log_text.clear();
 }
 

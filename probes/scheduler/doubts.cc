@@ -50,7 +50,7 @@ std::optional<std::string> doubt_sums(Rung rung, const SchedulerInterval& sums,
     return 100 * static_cast<double>(counted) / static_cast<double>(truth);
   };
   std::string found;
-  const auto say = [&](std::string text) {
+  const auto say = [&](const std::string& text) {
     found += found.empty() ? "" : ", ";
     found += text;
   };

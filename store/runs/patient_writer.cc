@@ -48,7 +48,7 @@ Status PatientWriter::store(const Item& item) {
 /// rest can still wait.
 Status PatientWriter::flush() {
   while (!queue_.empty()) {
-    const Status stored = store(queue_.front());
+    Status stored = store(queue_.front());
     if (!stored.ok()) {
       if (!may_pass(stored.error())) return stored;
       last_error_ = stored.error();
@@ -94,7 +94,7 @@ void PatientWriter::give_up_oldest() {
 
 Status PatientWriter::put(Item item) {
   if (queue_.empty()) {
-    const Status stored = store(item);
+    Status stored = store(item);
     if (stored.ok() || !may_pass(stored.error())) return stored;
     last_error_ = stored.error();
     retry_at_ns_ = now_ns_() + kRetryNs;
@@ -119,7 +119,7 @@ Status PatientWriter::retry() {
 Status PatientWriter::append(const Sample& sample) {
   // The tick is copied only if it has to wait.
   if (queue_.empty() && given_up_.ticks_unstored == 0) {
-    const Status stored = writer_->append(sample);
+    Status stored = writer_->append(sample);
     if (stored.ok() || !may_pass(stored.error())) return stored;
   }
   return put(sample);

@@ -941,6 +941,7 @@ Result<std::vector<BusyStretch>> SqliteRunStore::load_busy_stretches(int64_t run
   }
   TOPSPIN_TRY(load_stretch_stacks(run, stretches));
   std::vector<BusyStretch> all;
+  all.reserve(stretches.size());
   for (auto& [number, stretch] : stretches) all.push_back(std::move(stretch));
   return all;
 }

@@ -220,6 +220,7 @@ Result<SqlValue> part(std::span<const SqlValue> arguments) {
   }
   if (is_known) return SqlValue(sum);
   std::vector<std::string_view> names;
+  names.reserve(std::size(kThreeParts) + kReplyPartCount);
   for (const PartName& known : kThreeParts) names.push_back(known.name);
   for (const ReplyPartNames& known : reply_part_names()) names.push_back(without_ns(known.field));
   return make_error(ErrorCode::kUsage,

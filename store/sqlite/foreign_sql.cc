@@ -109,6 +109,7 @@ void call_function(sqlite3_context* context, int count, sqlite3_value** values) 
   RegisteredFunction& self = RegisteredFunction::of(context);
   report_errors(context, self.state->failure, [&]() -> Status {
     std::vector<SqlValue> arguments;
+    arguments.reserve(static_cast<size_t>(count));
     for (int i = 0; i < count; ++i) arguments.push_back(value_of(values[i]));
     TOPSPIN_ASSIGN(const SqlValue result, self.callee(arguments));
     std::visit(ReturnValue{context}, result);
@@ -121,7 +122,7 @@ void add_to_aggregate(sqlite3_context* context, int, sqlite3_value** values) {
   RegisteredAggregate& self = RegisteredAggregate::of(context);
   report_errors(context, self.state->failure, [&]() -> Status {
     auto** const group =
-        static_cast<SqlAggregate**>(sqlite3_aggregate_context(context, sizeof(SqlAggregate*)));
+        static_cast<SqlAggregate**>(sqlite3_aggregate_context(context, sizeof(void*)));
     if (group == nullptr) throw std::bad_alloc();
     if (*group == nullptr) *group = self.callee().release();
     return (*group)->add(value_of(values[0]));

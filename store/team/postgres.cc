@@ -233,7 +233,7 @@ PostgresTransaction::~PostgresTransaction() {
 
 Status PostgresTransaction::commit() {
   PostgresConnection* connection = std::exchange(connection_, nullptr);
-  const Status committed = connection->execute("COMMIT");
+  Status committed = connection->execute("COMMIT");
   if (!committed.ok()) (void)connection->execute("ROLLBACK");
   return committed;
 }

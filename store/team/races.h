@@ -50,7 +50,7 @@ std::string make_roles(PostgresConnection& store, const Statements& statements) 
   std::string refused;
   for (const auto& statement : statements) {
     const Status done = despite_races(store, [&]() -> Status {
-      const Status tried = store.execute(statement);
+      Status tried = store.execute(statement);
       if (!tried.ok() && store.last_state() == "42710") return {};  // the role exists
       return tried;
     });

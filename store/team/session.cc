@@ -9,13 +9,13 @@ namespace topspin {
 
 Result<std::shared_ptr<TeamSession>> team_session(const std::string& address) {
   // It lives until the process ends; closing it then would only cost time.
-  static auto* const open = new std::map<std::string, std::shared_ptr<TeamSession>>;
-  if (const auto found = open->find(address); found != open->end()) return found->second;
+  static auto* const kOpen = new std::map<std::string, std::shared_ptr<TeamSession>>;
+  if (const auto found = kOpen->find(address); found != kOpen->end()) return found->second;
   TOPSPIN_ASSIGN(TeamAddress parsed, parse_team_address(address));
   auto session = std::make_shared<TeamSession>();
   TOPSPIN_ASSIGN(session->connection, PostgresConnection::connect(parsed.url));
   session->project = std::move(parsed.project);
-  open->emplace(address, session);
+  kOpen->emplace(address, session);
   return session;
 }
 

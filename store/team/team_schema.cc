@@ -132,6 +132,7 @@ std::string set_version() {
 Result<std::vector<std::string>> table_statements() {
   TOPSPIN_ASSIGN(const auto tables, team_tables());
   std::vector<std::string> statements;
+  statements.reserve(tables.size() + std::size(kOwnTables));
   for (const TeamTable& table : tables) statements.push_back(create_table(table));
   statements.insert(statements.end(), std::begin(kOwnTables), std::end(kOwnTables));
   return statements;

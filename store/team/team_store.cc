@@ -562,6 +562,7 @@ Status TeamRunStore::need(TeamPart part, const std::vector<std::string>& ids) {
 
 Status TeamRunStore::expect(const std::vector<StoredRun>& runs) {
   std::vector<std::string> ids;
+  ids.reserve(runs.size());
   for (const StoredRun& run : runs) ids.push_back(run.info.id);
   return need(TeamPart::kLoad, ids);
 }

@@ -2,6 +2,7 @@
 // cursor. Opened from the Timeline, it shows those of one moment.
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <vector>
 
 #include <fmt/format.h>
@@ -71,7 +72,7 @@ void draw_parts(Grid& grid, Area area, const SlowReply& reply) {
                    kTime, Role::kStrong);
     const double share = static_cast<double>(reply.parts[part]) /
                          static_cast<double>(std::max<uint64_t>(reply.total_ns, 1));
-    for (int i = 0; i < static_cast<int>(share * room + 0.5); ++i)
+    for (int i = 0; i < static_cast<int>(std::lround(share * room)); ++i)
       grid.put_symbol(area.x + x + kTime + 3 + i, y, U'█', '#', Role::kGraph1);
     ++y;
   }

@@ -103,6 +103,7 @@ static void draw_syscalls(Grid& grid, Area area, const Model& model, const ViewS
   std::vector<uint32_t> order(calls.size());
   for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
   std::vector<uint64_t> values;
+  values.reserve(calls.size());
   for (const SyscallEntry& call : calls) {
     values.push_back(sort_value(static_cast<SyscallColumn>(list.sort), call, model));
   }
