@@ -49,17 +49,15 @@ double FindSearch::end_from(double border, bool is_upper) const {
     if (known == levels_.end() || !known->second.is_torn()) return level;
     const double outermost = is_upper ? settings_.most : settings_.least;
     if (level == outermost) return level;
-    double next = rounded(is_upper ? level * (1 + step) : level / (1 + step));
-    if (next == level)
-      next = std::clamp(level + (is_upper ? 1 : -1), settings_.least, settings_.most);
-    step *= 2;
+    double next = level;
+    for (; is_upper ? next <= level : next >= level; step *= 2)
+      next = rounded(is_upper ? border * (1 + step) : border / (1 + step));
     // Not past a level that was tried.
     if (is_upper) {
       const auto tried = levels_.upper_bound(level);
       level = tried == levels_.end() ? next : std::min(next, tried->first);
     } else {
-      const auto tried = levels_.find(level);
-      level = tried == levels_.begin() ? next : std::max(next, std::prev(tried)->first);
+      level = known == levels_.begin() ? next : std::max(next, std::prev(known)->first);
     }
   }
 }
