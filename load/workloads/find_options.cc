@@ -17,7 +17,7 @@ std::vector<LoadOption> find_options() {
   LoadOption by = option_of_kind(
       LoadOption::Kind::kChoice, "find-by",
       "What --find searches: messages per second over all clients, or clients (default: clients if "
-      "--period is given, and for udp-pingpong and script)");
+      "--period or --closed is given, and for udp-pingpong and script)");
   by.words = {"rate", "clients"};
   by.set = [words = by.words](LoadDraft& draft, const std::string& text) -> Status {
     TOPSPIN_ASSIGN(const size_t chosen, read_word(text, words));

@@ -272,6 +272,14 @@ TEST(Find, APlanSearchesAndKeepsTheStages) {
   EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
   EXPECT_THAT(outcome.err, HasSubstr("find: The rules hold up to "));
   EXPECT_THAT(outcome.err, ContainsRegex("subject [0-9.]+ CPUs"));
+  const Outcome explained =
+      test::Process({TOPSPIN_LOAD_PROGRAM, "explain", "last", "--db", db, "--format", "json"})
+          .finish();
+  const json findings = result_of(explained);
+  if (findings["findings"][0]["finding"] != "nothing") {
+    EXPECT_THAT(outcome.err, HasSubstr("what stands out in the run: " +
+                                       findings["findings"][0]["sentence"].get<std::string>()));
+  }
   const Outcome shown =
       test::Process({TOPSPIN_LOAD_PROGRAM, "load", "show", "last", "--db", db, "--format", "json"})
           .finish();
