@@ -67,6 +67,17 @@ struct HttpLoadOptions {
   std::shared_ptr<const CsvTable> data;  // of data_file
 };
 
+/// A search for the most that the server can do (load/find).
+struct LoadFindOptions {
+  std::vector<std::string> rules;         // empty: nothing is searched
+  std::optional<FindBy> by;               // set once the options were read together
+  std::optional<double> from;             // the first level that is tried
+  std::optional<double> most;             // the highest one
+  uint32_t within_percent = 5;            // how near the two ends of the answer are
+  int64_t hold_ns = 2 * kNanosPerSecond;  // each stage is measured for at least this time
+  std::optional<uint32_t> clients;  // kRate: how many send; nullopt: as many as the rate needs
+};
+
 struct LoadOptions {
   WorkloadKind workload = WorkloadKind::kUdpPingpong;
   std::string target;             // "HOST:PORT", "[IPV6]:PORT"; http: also a URL
@@ -77,6 +88,7 @@ struct LoadOptions {
   int64_t late_after_ns = 10 * kNanosPerMilli;  // own lateness above this counts as sent late
   // Clients are due at multiples of this, several at once; nullopt: a thousandth of the period.
   std::optional<int64_t> grid_ns;
+  LoadFindOptions find;      // for find_load(); run_load() leaves it alone
   uint32_t threads = 0;      // that send; 0: as many as the rate needs
   bool closed_loop = false;  // udp-pingpong, http: wait for the answer, sleep a period, repeat
 

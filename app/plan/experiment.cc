@@ -12,13 +12,16 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "app/find/process_cpu.h"
 #include "app/host/family.h"
 #include "app/host/outlet.h"
 #include "app/host/ports.h"
+#include "ci/slo/find_rules.h"
 #include "core/base/clock.h"
 #include "core/base/os_error.h"
 #include "core/base/text.h"
 #include "core/run/run_reasons.h"
+#include "load/find/find_load.h"
 #include "load/workloads/workload_type.h"
 
 namespace topspin {
@@ -277,12 +280,44 @@ void Experiment::start_load(const LoadOptions& options) {
         return;
       }
     }
+    if (!options.find.rules.empty() && !is_warm_up) {
+      load_outcome_.emplace(search(options));
+      load_over_ = true;
+      return;
+    }
     LoadProgressSink progress;
     if (abort_.has_rules() && !is_warm_up)
       progress = [this](const LoadProgress& line) { look_at_load(line.accounts); };
     load_outcome_.emplace(run_load(options, load_stop_, progress));
     load_over_ = true;
   });
+}
+
+/// On the load's thread: searches for the most that the plan's `find` allows.
+Result<LoadResult> Experiment::search(const LoadOptions& options) {
+  TOPSPIN_ASSIGN(const FindRules rules, read_find_rules(options.find.rules));
+  FindWatch watch;
+  watch.subject_cpu = [this] { return read_process_cpu(command_); };
+  watch.on_stage = [&](const FindStage& stage) {
+    const std::lock_guard lock(load_broke_mutex_);
+    searched_.push_back(find_stage_text(*options.find.by, stage));
+  };
+  return find_load(options, rules, load_stop_, watch);
+}
+
+/// Each stage of the search, when it is over, is an event of the run.
+void Experiment::tell_of_search(int64_t now_ns) {
+  std::vector<std::string> lines;
+  {
+    const std::lock_guard lock(load_broke_mutex_);
+    lines = std::exchange(searched_, {});
+  }
+  for (const std::string& line : lines) tell("find: " + line, now_ns);
+}
+
+void Experiment::tell(const std::string& text, int64_t now_ns) {
+  say(sanitize_for_terminal(text));
+  if (auto put = writer_->add_event(now_ns, text); !put.ok() && stored_.ok()) stored_ = put;
 }
 
 void Experiment::start_workers() {
@@ -317,6 +352,12 @@ void Experiment::load_ended(int64_t now_ns) {
     return;
   }
   result_ = std::move(*outcome).value();
+  tell_of_search(now_ns);
+  if (result_->find) {
+    tell("find: " + find_answer_text(*result_->find), now_ns);
+    for (const std::string& limit : result_->find->limits)
+      tell("find: the limit: " + limit, now_ns);
+  }
   place_load_stages(*result_);
   if (stopped_) return;
   // The load waits for the last replies after its last stage, but "after" begins at that stage's
@@ -367,6 +408,7 @@ void Experiment::on_pass(int64_t now) {
       break;
     case Part::kOver: break;
   }
+  tell_of_search(now_ns);
   std::optional<std::string> load_broke;
   {
     const std::lock_guard lock(load_broke_mutex_);
@@ -402,9 +444,7 @@ void Experiment::abort_run(const std::string& broken, int64_t now_ns) {
   if (is_aborted_) return;
   is_aborted_ = true;
   load_stop_ = true;
-  const std::string text = "the run ends early, because it has broken a rule: " + broken;
-  say(sanitize_for_terminal(text));
-  if (auto put = writer_->add_event(now_ns, text); !put.ok() && stored_.ok()) stored_ = put;
+  tell("the run ends early, because it has broken a rule: " + broken, now_ns);
 }
 
 void Experiment::on_command_end(int exit_status) {

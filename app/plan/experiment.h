@@ -100,6 +100,9 @@ class Experiment final : public Conductor {
   std::optional<Result<LoadResult>> take_load();
   void load_ended(int64_t now_ns);
   void fail(std::string reason);
+  Result<LoadResult> search(const LoadOptions& options);
+  void tell_of_search(int64_t now_ns);
+  void tell(const std::string& text, int64_t now_ns);
   void look_at_load(const LoadAccounts& so_far);
   void abort_run(const std::string& broken, int64_t now_ns);
   void wake_at(int64_t monotonic_ns) const;
@@ -134,6 +137,7 @@ class Experiment final : public Conductor {
   std::atomic<int64_t> clock_error_ns_{0};    // of that
   std::mutex load_broke_mutex_;
   std::optional<std::string> load_broke_;           // a rule, by the load's own accounts
+  std::vector<std::string> searched_;               // lines of a search, under the same mutex
   std::optional<Result<LoadResult>> load_outcome_;  // owned by the load's thread until load_over_
 };
 

@@ -10,6 +10,7 @@
 #include "app/options/record_options.h"
 #include "app/plan/plan_section.h"
 #include "ci/slo/abort_watch.h"
+#include "ci/slo/find_rules.h"
 #include "core/base/clock.h"
 #include "core/base/text.h"
 #include "core/base/toml_document.h"
@@ -164,7 +165,11 @@ void read_load(PlanSection section, Plan& plan) {
     const Status fits = target.ok() ? check_target(*target, options) : Status(target.error());
     if (!fits.ok()) section.fail("target", fits.error().message);
   }
+  if (const auto rules = read_find_rules(options.find.rules); !rules.ok())
+    section.fail("find", rules.error().message);
   read_workers(section, type, draft, plan);
+  if (plan.workers && !options.find.rules.empty())
+    section.fail("find", "is for a load that this host sends");
   section.done();
   if (const Status whole = check_load(options); !whole.ok())
     section.reader().fail(section.source(), "load", whole.error().message);
@@ -279,6 +284,13 @@ void check_whole(PlanSection& root, const Plan& plan) {
   if (plan.subjects.empty()) {
     root.reader().fail(root.source(), "subject",
                        "a plan needs a subject: [subject.NAME] with its command");
+  }
+  const bool is_search = plan.load && !plan.load->find.rules.empty();
+  for (const SloRule& rule : plan.rules) {
+    if (is_search && rule.aborts)
+      root.fail("slo",
+                "a rule with abort = true cannot be with `find`, which goes beyond what the server "
+                "can do");
   }
   if (plan.load && plan.duration_ns)
     root.fail("run",

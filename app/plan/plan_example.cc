@@ -65,6 +65,13 @@ target = "127.0.0.1:8888"
 stages = "0:100 over 2s, hold 5s, 100:0 over 2s"
 period = "500ms"                    # example; each client sends once in this time (default 1s)
 timeout = "1s"
+# Instead of stages and period: search for the most messages a second that keep rules of the load
+# find = ["p99(reply_latency) < 5ms"]  # (docs/load.md)
+# find_by = "rate"                  # or "clients"; default: clients if there is a period
+# find_from = 200                   # the first one that is tried, the highest one, how near the
+# find_max = 10000                  # answer's ends are in percent, and the least time for which
+# find_within = 5                   # each stage is measured
+# find_hold = "2s"
 warm_up = "0s"                      # length of a first load that is not judged
 # warm_up_clients = 10              # default: a tenth of the load's clients
 # workers = "postgresql://ci@db.example/topspin" # workers that wait at this team's store send the
@@ -110,7 +117,8 @@ constexpr size_t kExampleColumns = 96;
 /// A line for each workload, with its keys in addition to those of the schedule.
 std::string workload_lines() {
   std::vector<std::string> schedule;
-  for (const LoadOption& option : schedule_options()) schedule.push_back(option.name);
+  for (const LoadOption& option : options_of(schedule_options(), find_options()))
+    schedule.push_back(option.name);
   std::string lines = "# More keys: late_after; and for";
   for (const WorkloadType& type : workload_types()) {
     std::string keys;

@@ -21,7 +21,9 @@ std::vector<std::string> stage_names(const Plan& plan) {
   if (plan.load) {
     const WorkloadType& type = workload_type(plan.load->workload);
     if (!type.has_clients()) names.emplace_back(type.only_stage);
-    for (const LoadStage& stage : plan.load->stages) names.push_back(stage.name);
+    // The stages of a search are not known before.
+    if (plan.load->find.rules.empty())
+      for (const LoadStage& stage : plan.load->stages) names.push_back(stage.name);
   }
   names.emplace_back("after");
   return names;

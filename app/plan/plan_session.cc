@@ -30,6 +30,7 @@
 #include "core/base/text.h"
 #include "core/base/unique_fd.h"
 #include "load/workloads/workload_type.h"
+#include "report/model/report_page.h"
 
 namespace topspin {
 namespace {
@@ -63,6 +64,7 @@ class PlanSession {
   Status begin();
   Status prepare_subjects();
   Result<SessionRun> run_one(const PlannedRun& planned, uint64_t position);
+  static Status tell_findings(RunStore& store, const StoredRun& run);
   Status check_port_is_free(const PlanSubject& subject) const;
   void await_free_port(const PlanSubject& subject) const;
   ExperimentSettings settings_of(const PreparedSubject& prepared) const;
@@ -310,7 +312,18 @@ Result<SessionRun> PlanSession::run_one(const PlannedRun& planned, uint64_t posi
   run.measured = std::move(measured.front());
   TOPSPIN_ASSIGN(run.load, store->load_load(options.run_id));
   TOPSPIN_ASSIGN(run.slos, judge_slos(*store, stored, plan_.rules));
+  if (plan_.load && !plan_.load->find.rules.empty()) TOPSPIN_TRY(tell_findings(*store, stored));
   return run;
+}
+
+/// A search takes the subject beyond what it can do, so what stands out in the run says why.
+Status PlanSession::tell_findings(RunStore& store, const StoredRun& run) {
+  TOPSPIN_ASSIGN(const auto findings, read_findings(store, run));
+  for (const Finding& finding : findings) {
+    if (finding.key != kNothing)
+      say(sanitize_for_terminal("find: what stands out in the run: " + finding.sentence));
+  }
+  return {};
 }
 
 void PlanSession::pause() {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/number/histogram.h"
+#include "core/run/load_find.h"
 
 namespace topspin {
 
@@ -336,6 +337,8 @@ struct LoadResult {
   bool are_threads = false;         // the workers are threads of this process
   // Of never_scheduled, by reason: "a worker died", ...; what is left over is a slow generator's.
   std::map<std::string, uint64_t> never_scheduled_reasons;
+
+  std::optional<LoadFind> find;  // the load searched for the most that its rules allow
 
   std::vector<std::string> invalid_reasons;  // empty: valid
   bool valid() const { return invalid_reasons.empty(); }

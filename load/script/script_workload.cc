@@ -135,7 +135,7 @@ WorkloadType script_workload() {
       "script", "The script; docs/scenarios.md says how to write one", "FILE", set_script);
   script.is_positional = true;
   type.options = options_of(
-      options_of({script}, schedule_options()),
+      options_of({script}, options_of(schedule_options(), find_options())),
       {grid_option(),
        script_text_option("data", "CSV files that client:data() may read, separated by commas",
                           "FILES", set_data),

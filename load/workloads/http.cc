@@ -549,7 +549,7 @@ WorkloadType http_workload() {
   type.takes_url = true;
   using H = HttpLoadOptions;
   type.options = options_of(
-      schedule_options(),
+      options_of(schedule_options(), find_options()),
       {period_option(), grid_option(), threads_option(),
        of_schedule(flag_option(
            "closed",

@@ -81,6 +81,11 @@ Result<int64_t> read_duration(const std::string& text, bool zero_is_fine = false
 Result<size_t> read_word(const std::string& text, const std::vector<std::string_view>& words);
 Result<uint64_t> read_number(const std::string& text, uint64_t least, uint64_t most);
 
+template <typename T>
+T& member_of(LoadDraft& draft, T LoadFindOptions::*member) {
+  return draft.options.find.*member;
+}
+
 /// A flag's text is "true" or "false".
 template <typename Member>
 LoadOption flag_option(std::string name, std::string help, Member member) {

@@ -227,12 +227,13 @@ WorkloadType tcp_connect_workload() {
   type.help =
       "Each client connects, sends a request, and reads until the server closes, once per period";
   type.examples = "  topspin load tcp-connect --target 127.0.0.1:8080 --clients 50 --period 1s";
-  type.options = options_of(
-      schedule_options(), {period_option(), grid_option(), threads_option(),
-                           text_option("request", "What to send once connected (default: nothing)",
-                                       &LoadOptions::request),
-                           number_option("expect-bytes", "An answer shorter than this is truncated",
-                                         0, uint64_t{1} << 40, &LoadOptions::expect_bytes)});
+  type.options =
+      options_of(options_of(schedule_options(), find_options()),
+                 {period_option(), grid_option(), threads_option(),
+                  text_option("request", "What to send once connected (default: nothing)",
+                              &LoadOptions::request),
+                  number_option("expect-bytes", "An answer shorter than this is truncated", 0,
+                                uint64_t{1} << 40, &LoadOptions::expect_bytes)});
   type.can_be_shared = true;
   type.per_thread_s = 10'000;
   type.run = [](const LoadOptions& options, const Target& target, const std::atomic<bool>& stop,

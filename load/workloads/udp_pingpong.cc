@@ -471,7 +471,7 @@ WorkloadType udp_pingpong_workload() {
     return set(draft, text);
   };
   type.options = options_of(
-      schedule_options(),
+      options_of(schedule_options(), find_options()),
       {period_option(), grid_option(), threads_option(),
        of_schedule(flag_option(
            "closed",

@@ -68,8 +68,14 @@ LoadOption period_option();
 LoadOption grid_option();
 /// Of kinds that can be shared.
 LoadOption threads_option();
+/// find and what belongs to it, for kinds with clients and replies.
+std::vector<LoadOption> find_options();
+/// Whether the options of a search fit together; sets LoadFindOptions::by. `has_period`: the period
+/// was given. kUsage.
+Status complete_find(LoadOptions& options, bool has_period);
 
-/// Makes the stages from the options that were read. An error is about the stages.
+/// Makes the stages from the options that were read, and completes a search. An error is about
+/// them.
 Status finish_stages(LoadDraft& draft);
 /// The options of a load from their texts, by name, as on the command line. kUsage names the option
 /// that is wrong or that the workload does not have.

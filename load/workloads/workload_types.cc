@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -90,6 +91,7 @@ LoadOption threads_option() {
 Result<LoadOptions> read_load_options(const WorkloadType& type, const std::string& target,
                                       const std::map<std::string, std::string>& texts) {
   LoadDraft draft;
+  draft.texts = texts;
   draft.options.workload = type.kind;
   draft.options.target = target;
   size_t known = 0;
@@ -111,7 +113,24 @@ Result<LoadOptions> read_load_options(const WorkloadType& type, const std::strin
   return std::move(draft.options);
 }
 
+namespace {
+constexpr int64_t kFindTakesNs = 90 * kNanosPerSecond;
+}  // namespace
+
 Status finish_stages(LoadDraft& draft) {
+  LoadFindOptions& find = draft.options.find;
+  if (!find.rules.empty()) {
+    if (draft.stages || draft.arrive_per_s || draft.hold_ns || draft.leave_per_s) {
+      return make_error(ErrorCode::kUsage,
+                        "a search makes its own stages; leave stages, arrive, hold and leave out");
+    }
+    find.clients = std::exchange(draft.clients, std::nullopt);
+    TOPSPIN_TRY(complete_find(draft.options, draft.texts.contains("period")));
+    // In place of those that the search will make. It takes about this long.
+    draft.options.stages = {{"find", 1, 1, kFindTakesNs}};
+    return {};
+  }
+  TOPSPIN_TRY(complete_find(draft.options, false));
   const bool short_form = draft.clients || draft.arrive_per_s || draft.hold_ns || draft.leave_per_s;
   if (draft.stages && short_form) {
     return make_error(ErrorCode::kUsage,

@@ -104,6 +104,50 @@ Json load_tls_json(const LoadResult& result) {
           {"handshake_ns", latency_json(tls.handshake_latency.summary())}};
 }
 
+Json load_find_json(const LoadResult& result) {
+  if (!result.find) return nullptr;
+  const LoadFind& find = *result.find;
+  Json json = {{"by", find_by_name(find.by)},
+               {"rules", find.rules},
+               {"end", find_end_name(find.end)},
+               {"kept", json_or_null(find.kept)},
+               {"failed", json_or_null(find.failed)},
+               {"answer", find_answer_text(find)},
+               {"limits", find.limits},
+               {"stages", Json::array()}};
+  for (const FindStage& stage : find.stages) {
+    Json row = {{"name", stage.name},
+                {"level", stage.level},
+                {"clients", stage.clients},
+                {"messages_per_s", stage.rate()},
+                {"measured_ns", stage.measured_ns},
+                {"scheduled", stage.scheduled},
+                {"sent", stage.sent},
+                {"replied", stage.replied},
+                {"lost", stage.lost},
+                {"http_errors", or_null_if(!result.http && !result.script, stage.http_errors)},
+                {"blocked", stage.blocked},
+                {"latency_intended_ns", latency_json(stage.latency)},
+                {"own_lateness_ns", latency_json(stage.own_lateness)},
+                {"own_cpu_share", stage.own_cpu_share},
+                {"host_busy_share", json_or_null(stage.host_busy_share)},
+                {"subject_cpus", nullptr},
+                {"subject_busiest_thread_share", nullptr},
+                {"subject_busiest_thread", nullptr},
+                {"tcp_listen_overflows", json_or_null(stage.listen_overflows)},
+                {"udp_rcvbuf_errors", json_or_null(stage.udp_receive_errors)},
+                {"verdict", find_verdict_name(stage.verdict)},
+                {"why", stage.why}};
+    if (stage.subject) {
+      row["subject_cpus"] = stage.subject->cpus;
+      row["subject_busiest_thread_share"] = stage.subject->thread_share;
+      row["subject_busiest_thread"] = stage.subject->thread;
+    }
+    json["stages"].push_back(std::move(row));
+  }
+  return json;
+}
+
 /// What each has done of the load, thread or worker.
 void add_worker_part(Json& json, const WorkerPart& worker, const LoadResult& result) {
   LoadAccounts::for_each_field(
@@ -195,6 +239,7 @@ std::string load_result_json(const LoadResult& result) {
     stage["own_lateness_ns"] = latency_json(part.own_lateness.summary());
     json["stages"].push_back(std::move(stage));
   }
+  json["find"] = load_find_json(result);
   json["never_scheduled_reasons"] = result.never_scheduled_reasons;
   json["workers"] = Json::array();
   json["threads"] = Json::array();

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "app/commands/commands.h"
+#include "app/find/process_cpu.h"
 #include "app/host/host.h"
 #include "app/host/outlet.h"
 #include "app/host/privileges.h"
@@ -23,7 +24,9 @@
 #include "app/version.h"
 #include "app/workers/coordinator.h"
 #include "ci/run_selection.h"
+#include "ci/slo/find_rules.h"
 #include "core/base/text.h"
+#include "load/find/find_load.h"
 #include "load/load.h"
 #include "load/share/job_epochs.h"
 #include "load/workloads/workload_type.h"
@@ -65,6 +68,7 @@ struct LoadArguments {
   std::vector<std::string> where;
   size_t at_least = 1;
   std::string by;
+  std::optional<pid_t> find_pid;  // the server, whose CPU a search looks at
 };
 
 /// The line that is printed once per second, without a newline.
@@ -178,6 +182,23 @@ Result<LoadResult> run_by_workers(const LoadArguments& arguments, const Workload
   return run_shared_load(shared, job, options, stop_requested, view);
 }
 
+/// Searches for the most that the rules allow, with a line for each stage.
+Result<LoadResult> run_search(const LoadArguments& arguments, const LoadOptions& options) {
+  TOPSPIN_ASSIGN(const FindRules rules, read_find_rules(options.find.rules));
+  FindWatch watch;
+  watch.on_stage = [&](const FindStage& stage) {
+    if (arguments.quiet) return;
+    error_outlet().write(
+        fmt::format("{}\n", sanitize_for_terminal(find_stage_text(*options.find.by, stage))));
+  };
+  if (arguments.find_pid) {
+    if (!read_process_cpu(*arguments.find_pid))
+      return wrong_usage(fmt::format("--find-pid: there is no process {}", *arguments.find_pid));
+    watch.subject_cpu = [pid = *arguments.find_pid] { return read_process_cpu(pid); };
+  }
+  return find_load(options, rules, stop_requested, watch);
+}
+
 int run(const LoadArguments& arguments, const WorkloadType& type) {
   const auto options = read_load_options(type, arguments.target, arguments.texts);
   if (!options.ok()) return fail(options.error());
@@ -187,13 +208,19 @@ int run(const LoadArguments& arguments, const WorkloadType& type) {
   if (arguments.workers.empty() &&
       (!arguments.where.empty() || arguments.at_least != 1 || !arguments.by.empty()))
     return fail(wrong_usage("--where, --at-least and --by are for a load with --workers"));
+  const bool is_search = !options->find.rules.empty();
+  if (is_search && !arguments.workers.empty())
+    return fail(wrong_usage("--find is for a load that this host sends; leave --workers out"));
+  if (!is_search && arguments.find_pid)
+    return fail(wrong_usage("--find-pid is for a load with --find"));
   install_signals();
   const auto progress = [&](const LoadProgress& line) {
     if (!arguments.quiet) {
       error_outlet().write(fmt::format("{}\n", sanitize_for_terminal(progress_line(line))));
     }
   };
-  const auto result = arguments.workers.empty()
+  const auto result = is_search ? run_search(arguments, *options)
+                      : arguments.workers.empty()
                           ? run_load(*options, stop_requested, progress)
                           : run_by_workers(arguments, type, *options, progress);
   if (!result.ok()) {
@@ -214,6 +241,8 @@ int run(const LoadArguments& arguments, const WorkloadType& type) {
       for (const std::string& reason : result->invalid_reasons) say("invalid load: " + reason);
     return exit_code(ErrorCode::kInvalidRun);
   }
+  // A search without an answer.
+  if (result->find && !result->find->kept) return exit_code(ErrorCode::kInvalidRun);
   return 0;
 }
 
@@ -300,6 +329,12 @@ void add_workload(CLI::App& load, const WorkloadType& type,
                    "Begin when so many workers are ready (default 1)");
     workers.choice("--by", a.by, "worker", {"worker"},
                    "worker: a line per second of each worker, too");
+  }
+  if (type.takes("find")) {
+    OptionGroup(command, kScheduleGroup)
+        .option("--find-pid", a.find_pid, "PID",
+                "The server's process, so that a search can say whether its CPU was the limit")
+        ->check(CLI::PositiveNumber);
   }
   OptionGroup(command, kStorageGroup)
       .option("--db", a.db, "FILE", "Also store the result as a run in this database");

@@ -160,7 +160,54 @@ Table stages_table(const std::vector<RunStage>& stages) {
   return table;
 }
 
+/// The stages of a search: its curve.
+Table find_table(const LoadFind& find) {
+  const bool by_rate = find.by == FindBy::kRate;
+  const bool knows_subject = std::any_of(find.stages.begin(), find.stages.end(),
+                                         [](const FindStage& stage) { return stage.subject; });
+  Table table;
+  table.columns =
+      knows_subject
+          ? columns({by_rate ? "Rate" : "Clients", by_rate ? "-Clients" : "-Rate", "Due", "Sent",
+                     "Replied", "Lost", "p50", "p99", "-Own late", "-Own CPU", "CPUs", "=Verdict"})
+          : columns({by_rate ? "Rate" : "Clients", by_rate ? "-Clients" : "-Rate", "Due", "Sent",
+                     "Replied", "Lost", "p50", "p99", "-Own late", "-Own CPU", "=Verdict"});
+  for (const FindStage& stage : find.stages) {
+    Row row{
+        {words(find_level_text(find.by, stage.level)),
+         by_rate ? Cell(count(stage.clients)) : Cell(words(fmt::format("{:.0f}/s", stage.rate()))),
+         count(stage.scheduled), count(stage.sent), count(stage.replied), count(stage.lost),
+         duration(stage.latency.p50), duration(stage.latency.p99), duration(stage.own_lateness.p99),
+         share(stage.own_cpu_share)}};
+    if (knows_subject)
+      row.cells.push_back(stage.subject ? Cell(number(Unit::kCpus, stage.subject->cpus))
+                                        : Cell(absent()));
+    Cell verdict(words(find_verdict_name(stage.verdict)));
+    verdict.tone = stage.verdict == FindVerdict::kKept     ? Tone::kGood
+                   : stage.verdict == FindVerdict::kBroken ? Tone::kBad
+                                                           : Tone::kOpen;
+    if (!stage.why.empty()) verdict.under = say("{}", words(stage.why));
+    row.cells.push_back(std::move(verdict));
+    table.rows.push_back(std::move(row));
+  }
+  table.unders_in_text = false;
+  return table;
+}
+
+TopVerdict find_verdict(const LoadFind& find) {
+  const bool is_answer = find.end == FindEnd::kBorder || find.end == FindEnd::kMost;
+  const bool has_kept = find.kept.has_value();
+  TopVerdict verdict{is_answer  ? Tone::kGood
+                     : has_kept ? Tone::kOpen
+                                : Tone::kBad,
+                     has_kept ? (find.end == FindEnd::kBorder ? "Found" : "At least") : "Not found",
+                     find_answer_text(find)};
+  for (const std::string& limit : find.limits) verdict.reasons.push_back("The limit: " + limit);
+  return verdict;
+}
+
 TopVerdict result_verdict(const LoadResult& load) {
+  if (load.find && load.valid()) return find_verdict(*load.find);
   if (load.valid()) return {Tone::kGood, "Valid", "The generator was not the bottleneck."};
   return {Tone::kBad, "Invalid", "These numbers do not describe the server.", load.invalid_reasons};
 }
@@ -355,6 +402,8 @@ Document load_result(const LoadResult& load) {
   document.title = "Load";
   document.verdict = result_verdict(load);
   document.runs.push_back(result_facts(load));
+  if (load.find)
+    document.sections.push_back({"find", "Stages of the search", {find_table(*load.find)}});
   document.sections.push_back({"accounts", "Messages", {accounts(load)}});
   if (Table latencies = result_latencies(load); !latencies.rows.empty())
     document.sections.push_back({"latencies", "Latency", {std::move(latencies)}});
@@ -366,7 +415,7 @@ Document load_result(const LoadResult& load) {
     if (Table failures = failures_table(load, ""); !failures.rows.empty())
       document.sections.push_back({"failures", "Failures", {std::move(failures)}});
   }
-  if (load.stages.size() > 1)
+  if (load.stages.size() > 1 && !load.find)
     document.sections.push_back({"stages", "Stages", {parts_table(load, "")}});
   if (!load.workers.empty() && load.are_threads)
     document.sections.push_back({"threads", "Threads", {threads_table(load)}});

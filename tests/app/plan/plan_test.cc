@@ -85,6 +85,9 @@ TEST(Plan, TheExampleIsAPlanAndSaysTheDefaults) {
 
 TEST(Plan, TheReadyPlansAreAccepted) {
   size_t plans = 0;
+  // Scripts are found from the folder in which topspin runs.
+  const auto before = std::filesystem::current_path();
+  std::filesystem::current_path(TOPSPIN_SOURCE_DIR);
   for (const auto& entry :
        std::filesystem::directory_iterator(std::string(TOPSPIN_SOURCE_DIR) + "/bench/plans")) {
     if (entry.path().extension() != ".toml") continue;
@@ -94,7 +97,37 @@ TEST(Plan, TheReadyPlansAreAccepted) {
     EXPECT_TRUE(plan.ok()) << plan.error().message;
     ++plans;
   }
-  EXPECT_GE(plans, 8u);
+  std::filesystem::current_path(before);
+  EXPECT_GE(plans, 14u);
+}
+
+TEST(Plan, ASearchTakesThePlaceOfStages) {
+  const std::string subject = "[subject.s]\ncommand = [\"s\"]\n";
+  const std::string load = "[load]\nworkload = \"http\"\ntarget = \"127.0.0.1:80\"\n";
+  const std::string find = "find = [\"p99(reply_latency) < 5ms\", \"lost == 0\"]\n";
+  const Plan plan = must_parse(subject + load + find + "find_from = 50\nfind_max = 900\n" +
+                               "find_within = 10\nfind_hold = \"3s\"\nclients = 7\n");
+  EXPECT_EQ(plan.load->find.rules.size(), 2u);
+  EXPECT_EQ(plan.load->find.by, FindBy::kRate);
+  EXPECT_EQ(plan.load->find.from, 50);
+  EXPECT_EQ(plan.load->find.most, 900);
+  EXPECT_EQ(plan.load->find.clients, 7u);
+  EXPECT_EQ(plan.load->find.hold_ns, 3'000'000'000);
+  EXPECT_THAT(stage_names(plan), ElementsAre("start", "before", "after"));
+  EXPECT_EQ(must_parse(subject + load + find + "period = \"1s\"\n").load->find.by,
+            FindBy::kClients);
+  const auto refusal = [&](const std::string& text) {
+    const auto parsed = parse_plan(subject + text, "p.toml");
+    return parsed.ok() ? std::string("accepted") : parsed.error().message;
+  };
+  EXPECT_THAT(refusal(load + "find = [\"fds < 5\"]\n"),
+              HasSubstr("load.find: the rule \"fds < 5\" cannot be searched by"));
+  EXPECT_THAT(refusal(load + find + "stages = \"0:5 over 1s\"\n"),
+              HasSubstr("makes its own stages"));
+  EXPECT_THAT(refusal(load + find + "workers = \"postgresql://a@b/c#d\"\n"),
+              HasSubstr("load.find: is for a load that this host sends"));
+  EXPECT_THAT(refusal(load + find + "[slo]\nrules = [{ rule = \"lost == 0\", abort = true }]\n"),
+              HasSubstr("abort = true cannot be with `find`"));
 }
 
 TEST(Plan, SubjectsStandInTheOrderOfTheFile) {
