@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 
 #include "tests/load/misbehaving_udp_server.h"
+#include "tests/support/every_night.h"
 #include "tests/support/process.h"
 #include "tests/support/servers.h"
 #include "tests/support/temp_dir.h"
@@ -115,6 +116,7 @@ TEST(Find, TheCapacityOfAServerIsWithinTheInterval) {
 }
 
 TEST(Find, ByClientsWithTwoThreadsAndTheServersCpuAsTheLimit) {
+  TOPSPIN_ONLY_EVERY_NIGHT();
   PacedServer server(500, "burn");
   const Outcome outcome =
       load({"http", "--target", server.url(), "--period", "100ms", "--threads", "2", "--find",
@@ -134,6 +136,7 @@ TEST(Find, ByClientsWithTwoThreadsAndTheServersCpuAsTheLimit) {
 }
 
 TEST(Find, ALimitOfRequestsOfNginx) {
+  TOPSPIN_ONLY_EVERY_NIGHT();
   const std::string nginx = test::find_program("nginx");
   if (nginx.empty()) GTEST_SKIP() << "nginx is neither installed nor fetched";
   const test::TempDir dir;
