@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <unistd.h>
 
@@ -41,9 +42,22 @@ uint64_t GuestWatch::resident_bytes() const {
   return std::strtoull(second, nullptr, 10) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
 }
 
+/// Looks at the memory. REQUIRES: the lock is held.
+bool GuestWatch::is_short() {
+  const uint64_t resident = resident_bytes();
+  const uint64_t used = resident > base_bytes_ ? resident - base_bytes_ : 0;
+  most_used_bytes_ = std::max(most_used_bytes_, used);
+  is_short_ = used > most_bytes_;
+  return is_short_;
+}
+
 GuestWatch::Why GuestWatch::begin(bool is_new) {
   const std::lock_guard lock(mutex_);
-  if (std::exchange(is_short_, false)) return Why::kMemory;
+  if (is_short_) {
+    // What guests have freed in small pieces counts until it is given back.
+    (void)::malloc_trim(0);
+    if (is_short()) return Why::kMemory;
+  }
   if (!thread_.joinable()) {
     (void)::pthread_getcpuclockid(::pthread_self(), &clock_);
     thread_ = std::thread([this] { watch(); });
@@ -76,16 +90,13 @@ void GuestWatch::watch() {
 
 /// REQUIRES: the lock is held.
 void GuestWatch::look() {
-  const uint64_t resident = resident_bytes();
-  const uint64_t used = resident > base_bytes_ ? resident - base_bytes_ : 0;
-  most_used_bytes_ = std::max(most_used_bytes_, used);
-  is_short_ = used > most_bytes_;
+  const bool is_short_now = is_short();
   if (!is_running_ || why_ != Why::kNothing) return;
   timespec cpu{};
   (void)::clock_gettime(clock_, &cpu);
   const int64_t cpu_ns = cpu.tv_sec * kNanosPerSecond + cpu.tv_nsec;
   if (std::exchange(seen_slice_, slice_) != slice_) seen_cpu_ns_ = cpu_ns;
-  if (std::exchange(is_short_, false))
+  if (is_short_now)
     why_ = Why::kMemory;
   else if (cpu_ns - seen_cpu_ns_ >= most_cpu_ns_)
     why_ = Why::kTime;

@@ -30,8 +30,8 @@ class GuestWatch {
   GuestWatch& operator=(const GuestWatch&) = delete;
 
   /// A guest runs now; `is_new`: it waited until now, so its time begins. kMemory if it must not
-  /// run, because memory is short: one guest is asked to end for each time that the watch sees
-  /// that.
+  /// run, because memory is short: its end may give enough back for the next one, which is looked
+  /// at then.
   Why begin(bool is_new);
   /// Why it was stopped.
   Why end();
@@ -41,6 +41,7 @@ class GuestWatch {
   void look();
   void watch();
   uint64_t resident_bytes() const;
+  bool is_short();
 
   const int64_t most_cpu_ns_;
   const uint64_t most_bytes_;
@@ -56,7 +57,7 @@ class GuestWatch {
   uint64_t seen_slice_ = 0;  // the last one that look() saw
   int64_t seen_cpu_ns_ = 0;  // the thread's CPU time then
   Why why_ = Why::kNothing;
-  bool is_short_ = false;  // nobody has ended for it yet
+  bool is_short_ = false;  // of memory, when it was last looked at
   uint64_t most_used_bytes_ = 0;
   std::thread thread_;  // from the first begin() on
 };

@@ -280,6 +280,28 @@ TEST(Wasm, CallsInOneAnotherEndAtTheLimitOfMemoryAndDoNotOverflowAStack) {
   EXPECT_LT(result.script->memory_max_bytes, uint64_t{1} << 30);
 }
 
+TEST(Wasm, ManyClientsThatTakeAllTheirMemoryEndAtTheLimitOfAll) {
+  NEED_WAT();
+  MisbehavingUdpServer server({});
+  LoadOptions options =
+      module_load(server.target(), "0:100 over 500ms, hold 500ms", of_wat(R"((module
+    (import "topspin" "sleep" (func $sleep (param i64)))
+    (memory 1)
+    (func (export "client")
+      (drop (memory.grow (i32.const 255)))
+      (memory.fill (i32.const 0) (i32.const 1) (i32.const 16777216))
+      (call $sleep (i64.const 100000000))
+      (call $sleep (i64.const 100000000)))))"));
+  options.script_memory_bytes = uint64_t{200} << 20;
+  const LoadResult result = run_module(options);
+  // There is room for twelve at once; and those that end make room for others.
+  for (const auto& [error, times] : result.script->errors)
+    EXPECT_THAT(error, HasSubstr("the memory of all scripts has reached its limit"));
+  EXPECT_GT(result.script->clients_failed, 10u);
+  EXPECT_GT(result.script->clients_returned, 5u);
+  EXPECT_LT(result.script->memory_max_bytes, uint64_t{400} << 20);
+}
+
 TEST(Wasm, NoPlaceAndNoLengthReachesOutOfTheMemory) {
   NEED_WAT();
   // Each call with a place near the end of 32 bits, and with one at the end of the memory.
