@@ -411,6 +411,43 @@ TEST(Wasm, AProgramWithMainRunsForEachClient) {
   EXPECT_EQ(asked.script->checks[0].failed, 0u);
 }
 
+TEST(Wasm, ReceivesLinesPartsAndRowsOfData) {
+  NEED_WAT();
+  const std::string source = kSources + "/tests/load/wasm/raw_http.c";
+  const std::string bytes = of_c(source, {});
+  if (bytes.empty()) TOPSPIN_SKIP("there is no clang with wasi-libc and lld");
+  const auto expect_all_passed = [](const LoadResult& result, size_t checks, uint64_t clients) {
+    EXPECT_EQ(result.script->checks.size(), checks);
+    for (const ScriptCheck& check : result.script->checks) {
+      EXPECT_EQ(check.passed, clients) << check.name;
+      EXPECT_EQ(check.failed, 0u) << check.name;
+    }
+    EXPECT_EQ(result.script->clients_returned, clients);
+    EXPECT_EQ(result.total.accounts.sent, clients);
+    EXPECT_EQ(result.total.accounts.lost, 0u);
+  };
+  TcpMisbehaviour behaviour;
+  behaviour.http = true;
+  behaviour.fates = {TcpFate::kWhole};
+  MisbehavingTcpServer web(behaviour);
+  expect_all_passed(run_module(module_load(web.target(), "4:4 over 200ms", bytes)), 6, 4);
+  EXPECT_EQ(web.stop().connections, 4u);
+
+  UdpMisbehaviour echoes;
+  echoes.echo = true;
+  MisbehavingUdpServer server(echoes);
+  LoadOptions options = module_load(server.target(), "4:4 over 200ms", of_c(source, {"-DECHO"}));
+  options.script_data["users.csv"] = *parse_csv("name,age\nann,1\nbobby,2\n", "users.csv");
+  expect_all_passed(run_module(options), 2, 4);
+  EXPECT_EQ(server.stop().received, 4u);
+  options.script_data.clear();
+  const LoadResult without = run_module(options);
+  EXPECT_THAT(without.script->errors,
+              ElementsAre(Pair("test.wasm: topspin.data_rows: \"users.csv\" is no file that "
+                               "--data names",
+                               4)));
+}
+
 TEST(Wasm, RandomNumbersAreTheSameForASeed) {
   NEED_WAT();
   // A client fails with a name that its number chooses.
