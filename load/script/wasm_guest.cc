@@ -197,11 +197,11 @@ WasmGuest::Served WasmGuest::answer_text(Script& script, Place place, std::strin
 /// Answers the call in which the guest waits.
 void WasmGuest::finish_call(Script& script, const Answer& done) {
   switch (done.kind) {
-    case Answer::Kind::kNothing: (void)answer(script, 0); return;
-    case Answer::Kind::kTrue: (void)answer(script, 0); return;
+    case Answer::Kind::kNothing:
+    case Answer::Kind::kTrue:
+    case Answer::Kind::kNil: (void)answer(script, 0); return;
     case Answer::Kind::kText: (void)answer_text(script, script.into, done.text); return;
     case Answer::Kind::kNumber: (void)answer(script, static_cast<uint64_t>(done.number)); return;
-    case Answer::Kind::kNil: (void)answer(script, 0); return;
     case Answer::Kind::kFailure:
       script.reason = done.text;
       (void)answer(script, kFailedCall);
