@@ -99,7 +99,9 @@ LoadResult run_module(const LoadOptions& options) {
   const LoadPart& total = result->total;
   EXPECT_EQ(total.latency_intended.count(), total.accounts.sent);
   EXPECT_EQ(result->script->script_delay.count(), total.accounts.sent);
-  if (result->has_plan) EXPECT_EQ(total.accounts.scheduled, result->planned);
+  if (result->has_plan) {
+    EXPECT_EQ(total.accounts.scheduled, result->planned);
+  }
   return *result;
 }
 
