@@ -42,9 +42,8 @@ Result<std::unique_ptr<WasmGuest>> WasmGuest::open(const LoadOptions& options,
   if (options.script_period_ns || !options.script_arguments.empty())
     return wrong("--period and --arguments are for scripts of wrk");
   for (const LoadStage& stage : options.stages) {
-    if (std::max(stage.from, stage.to) > WasmMachine::kMostInstances)
-      return wrong(fmt::format("a script in WebAssembly has at most {} clients",
-                               WasmMachine::kMostInstances));
+    if (std::max(stage.from, stage.to) > kMostClients)
+      return wrong(fmt::format("a script in WebAssembly has at most {} clients", kMostClients));
   }
   TOPSPIN_ASSIGN(guest->machine_, WasmMachine::open(options.script_text, options.script_name,
                                                     imports(), options.script_memory_bytes));

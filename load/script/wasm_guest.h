@@ -22,6 +22,10 @@ namespace topspin {
 
 class WasmGuest : public ScriptGuest {
  public:
+  /// At once. Those that leave may take some time for it, and have their instance meanwhile.
+  static constexpr uint32_t kMostClients = 10'000;
+  static_assert(kMostClients < WasmMachine::kMostInstances);
+
   /// Checks the module. kUsage says what is wrong with it. `clients` outlives the guest; it is not
   /// used before the load begins.
   static Result<std::unique_ptr<WasmGuest>> open(const LoadOptions& options,

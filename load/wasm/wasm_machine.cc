@@ -265,7 +265,7 @@ Result<std::unique_ptr<WasmMachine::Instance>> WasmMachine::make_instance() {
   const WasmEdge& edge = machine.edge;
   // WasmEdge would leave the memory empty for which it finds no addresses.
   if (machine.instances == kMostInstances)
-    return machine.wrong(fmt::format("at most {} clients can run at once", kMostInstances));
+    return machine.wrong(fmt::format("at most {} instances can run at once", kMostInstances));
   auto guest = std::make_unique<Instance::Guest>(edge);
   machine.begin_slice();
   machine.running = nullptr;
