@@ -44,6 +44,7 @@ uint64_t GuestWatch::resident_bytes() const {
 
 /// Looks at the memory. REQUIRES: the lock is held.
 bool GuestWatch::is_short() {
+  looked_ns_ = monotonic_now_ns();
   const uint64_t resident = resident_bytes();
   const uint64_t used = resident > base_bytes_ ? resident - base_bytes_ : 0;
   most_used_bytes_ = std::max(most_used_bytes_, used);
@@ -53,6 +54,8 @@ bool GuestWatch::is_short() {
 
 GuestWatch::Why GuestWatch::begin(bool is_new) {
   const std::lock_guard lock(mutex_);
+  // The watch itself may have to wait for a CPU.
+  if (!is_short_ && monotonic_now_ns() - looked_ns_ > 2 * kEveryNs) (void)is_short();
   if (is_short_) {
     // What guests have freed in small pieces counts until it is given back.
     (void)::malloc_trim(0);

@@ -57,6 +57,7 @@ class GuestWatch {
   uint64_t seen_slice_ = 0;  // the last one that look() saw
   int64_t seen_cpu_ns_ = 0;  // the thread's CPU time then
   Why why_ = Why::kNothing;
+  int64_t looked_ns_ = 0;
   bool is_short_ = false;  // of memory, when it was last looked at
   uint64_t most_used_bytes_ = 0;
   std::thread thread_;  // from the first begin() on

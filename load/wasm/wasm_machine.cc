@@ -274,10 +274,18 @@ Result<std::unique_ptr<WasmMachine::Instance>> WasmMachine::make_instance() {
   const WasmEdge_Result made =
       edge.ExecutorInstantiate(machine.executor, &guest->module, machine.store, machine.module);
   const GuestWatch::Why why = machine.watch->end();
-  if (why != GuestWatch::Why::kNothing)
-    return machine.wrong("its start function took too much time or memory");
-  if (!edge.ResultOK(made))
-    return machine.wrong(fmt::format("it does not start: {}", machine.reason_of(made)));
+  if (why == GuestWatch::Why::kMemory) return machine.wrong(kMemoryIsShort);
+  if (why == GuestWatch::Why::kTime)
+    return machine.wrong("its start function ran for 1 s of CPU time");
+  if (!edge.ResultOK(made)) {
+    // A memory for which there are no addresses is empty, so its data do not fit.
+    const bool is_outside = edge.ResultGetCode(made) == WasmEdge_ErrCode_MemoryOutOfBounds;
+    return machine.wrong(fmt::format(
+        "it does not start: {}{}", machine.reason_of(made),
+        is_outside ? "; its data do not fit into its memory, or the process may have no more "
+                     "addresses (ulimit -v)"
+                   : ""));
+  }
   return std::unique_ptr<Instance>(new Instance(machine, std::move(guest)));
 }
 

@@ -301,7 +301,7 @@ TEST(Wasm, ManyClientsThatTakeAllTheirMemoryEndAtTheLimitOfAll) {
     EXPECT_THAT(error, HasSubstr("the memory of all scripts has reached its limit"));
   EXPECT_GT(result.script->clients_failed, 10u);
   EXPECT_GT(result.script->clients_returned, 5u);
-  EXPECT_LT(result.script->memory_max_bytes, uint64_t{400} << 20);
+  EXPECT_LT(result.script->memory_max_bytes, uint64_t{1} << 30);  // of 1.6 GiB that they want
 }
 
 TEST(Wasm, NoPlaceAndNoLengthReachesOutOfTheMemory) {
@@ -361,7 +361,8 @@ TEST(Wasm, NoPlaceAndNoLengthReachesOutOfTheMemory) {
 TEST(Wasm, ASlowModuleCannotPassForASlowServer) {
   NEED_WAT();
   MisbehavingUdpServer server({});
-  // Some 10 million instructions in each turn, between sending and receiving.
+  // 30 million instructions in each turn, between sending and receiving: a second turn would be too
+  // many, if the count did not begin again.
   const LoadResult result =
       run_module(module_load(server.target(), "5:5 over 1s", of_wat(with_imports(R"(
   (func (export "client") (param $id i32) (local $socket i32) (local $i i32)
@@ -370,7 +371,7 @@ TEST(Wasm, ASlowModuleCannotPassForASlowServer) {
     (loop $turns
       (if (i64.ne (call $turn) (i64.const 0)) (then
         (drop (call $send (local.get $socket) (i32.const 0) (i32.const 4)))
-        (local.set $i (i32.const 2000000))
+        (local.set $i (i32.const 6000000))
         (loop $l (br_if $l (local.tee $i (i32.sub (local.get $i) (i32.const 1)))))
         (drop (call $recv (local.get $socket) (i32.const 64) (i32.const 64) (i32.const 0)
                           (i64.const -1)))
@@ -378,10 +379,9 @@ TEST(Wasm, ASlowModuleCannotPassForASlowServer) {
 )"))));
   EXPECT_THAT(result.invalid_reasons, testing::Contains(HasSubstr("the script was too slow")));
   EXPECT_GE(result.script->script_late + 1, result.total.accounts.sent);
-  // The count of instructions begins again after each wait, for each client.
   EXPECT_EQ(result.script->clients_failed, 0u);
-  EXPECT_GE(result.total.accounts.sent, 7u);
-  EXPECT_GE(result.script->script_ns, static_cast<int64_t>(result.total.accounts.sent) * 10 * kMs);
+  EXPECT_GE(result.total.accounts.sent, 2u);  // on a busy host some turns are skipped
+  EXPECT_GE(result.script->script_ns, static_cast<int64_t>(result.total.accounts.sent) * 30 * kMs);
 }
 
 TEST(Wasm, AProgramWithMainRunsForEachClient) {
@@ -507,6 +507,8 @@ TEST(Wasm, ModulesThatCannotRunAreRefusedWithTheReason) {
               HasSubstr("it does not start"));
   EXPECT_THAT(refused("(module (func $s (loop $l (br $l))) (start $s) " + client + ")"),
               HasSubstr("it does not start: it ran 50 million instructions"));
+  EXPECT_THAT(refused("(module (memory 1) (data (i32.const 65536) \"x\") " + client + ")"),
+              HasSubstr("its data do not fit into its memory"));
   EXPECT_THAT(refused("(module (table 4000000000 funcref) " + client + ")"),
               HasSubstr("its table needs a maximum of 100000 elements at most"));
   EXPECT_THAT(refused("(module (memory 257) " + client + ")"), HasSubstr("begins with 257 pages"));
