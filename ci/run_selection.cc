@@ -217,7 +217,9 @@ Result<std::vector<StoredRun>> select_all(const std::vector<StoredRun>& runs,
 
 Result<std::vector<StoredRun>> list_runs_named(RunStore& store, std::vector<std::string> words,
                                                std::vector<Error>* damaged) {
-  TOPSPIN_ASSIGN(auto named, store.list_runs(RunFilter{.words = std::move(words)}, damaged));
+  RunFilter filter;
+  filter.words = std::move(words);
+  TOPSPIN_ASSIGN(auto named, store.list_runs(filter, damaged));
   if (!named.empty()) return named;
   return store.list_runs(damaged);  // for a message that says what there is
 }

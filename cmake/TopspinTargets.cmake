@@ -9,6 +9,10 @@ target_compile_options(topspin_flags INTERFACE
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   target_compile_options(topspin_flags INTERFACE -Wno-sign-conversion)
 endif()
+# Debian 13's clang warns of { .name = value }, which leaves the other members as they are by default.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 18)
+  target_compile_options(topspin_flags INTERFACE -Wno-missing-designated-field-initializers)
+endif()
 if(TOPSPIN_WERROR)
   target_compile_options(topspin_flags INTERFACE -Werror)
 endif()

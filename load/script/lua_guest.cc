@@ -9,6 +9,7 @@
 #include <fmt/ranges.h>
 
 #include "core/base/text.h"
+#include "load/script/client_random.h"
 
 namespace topspin {
 namespace {
@@ -120,12 +121,6 @@ void push_response(lua_State* state, const HttpAnswer& answer) {
   lua_setfield(state, -2, "headers");
 }
 
-uint64_t mix(uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
-  return x ^ (x >> 31);
-}
-
 }  // namespace
 
 struct LuaGuest::LuaSocket {
@@ -140,7 +135,7 @@ Result<std::unique_ptr<LuaGuest>> LuaGuest::open(const LoadOptions& options,
   std::unique_ptr<LuaGuest> guest(new LuaGuest(clients));
   TOPSPIN_ASSIGN(guest->lua_, LuaState::open(options.script_memory_bytes));
   guest->data_ = options.script_data;
-  guest->seed_ = mix(options.script_seed + 0x9E3779B97F4A7C15);
+  guest->seed_ = random_of_load(options.script_seed);
   guest->scripts_.resize(1);
   guest->scripts_[0].random = guest->seed_;
   lua_State* const state = guest->lua_->get();
@@ -284,7 +279,7 @@ void LuaGuest::add_library() {
 ScriptState LuaGuest::start(uint32_t client) {
   if (scripts_.size() <= client) scripts_.resize(client + 1);
   running_ = client;
-  scripts_[client].random = mix(seed_ ^ mix(client + 1));
+  scripts_[client].random = random_of_client(seed_, client);
   lua_State* const state = lua_->get();
   lua_rawgeti(state, LUA_REGISTRYINDEX, make_thread_);
   lua_pushlightuserdata(state, this);
@@ -469,9 +464,7 @@ int LuaGuest::client_time(lua_State* state) {
 }
 
 uint64_t LuaGuest::next_random() {
-  uint64_t& random = scripts_[is_running_ ? running_ : 0].random;
-  random += 0x9E3779B97F4A7C15;
-  return mix(random);
+  return topspin::next_random(scripts_[is_running_ ? running_ : 0].random);
 }
 
 /// As math.random: a number from 0 to below 1, from 1 to m, or from m to n.

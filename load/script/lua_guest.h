@@ -22,7 +22,7 @@ class LuaGuest : public ScriptGuest {
   static Result<std::unique_ptr<LuaGuest>> open(const LoadOptions& options, ScriptClients& clients);
 
   /// The load is over: a script of wrk has its results.
-  void finish(const LoadResult& result);
+  void finish(const LoadResult& result) override;
 
   ScriptState start(uint32_t client) override;
   ScriptState resume(uint32_t client, const Answer& answer) override;

@@ -830,7 +830,10 @@ std::optional<Answer> ScriptClients::take_from_inbox(Socket& socket) {
   switch (wish.until) {
     case ReceiveWish::Until::kHttp: return take_response(socket, false);
     case ReceiveWish::Until::kEnd: break;
-    case ReceiveWish::Until::kAny: length = behind = socket.inbox.size(); break;
+    case ReceiveWish::Until::kAny:
+      length = behind = socket.inbox.size();
+      if (wish.bytes != 0) length = behind = std::min(length, wish.bytes);
+      break;
     case ReceiveWish::Until::kBytes:
       if (socket.inbox.size() >= wish.bytes) length = behind = wish.bytes;
       break;

@@ -36,7 +36,7 @@ struct ReceiveWish {
   enum class Until : uint8_t { kAny, kBytes, kMark, kEnd, kHttp };
   Until until = Until::kAny;
   bool is_line = false;  // kMark: a CR before it is no part of it
-  size_t bytes = 0;
+  size_t bytes = 0;      // kBytes; kAny: at most so many of a connection, if it is not 0
   std::string mark;      // kMark: the text that ends the wanted bytes, without being one of them
   bool is_head = false;  // kHttp: the response is to a HEAD, so it has no body
   HttpKeep keep;         // kHttp: what is kept of it

@@ -17,6 +17,7 @@
 namespace topspin {
 
 class ScriptClients;
+struct LoadResult;
 
 /// What an operation returns to the script.
 struct Answer {
@@ -63,6 +64,8 @@ class ScriptGuest {
   virtual void drop(uint32_t client) = 0;
   virtual const std::string& error() const = 0;
   virtual uint64_t memory_max_bytes() const = 0;
+  /// The load is over.
+  virtual void finish(const LoadResult&) {}
 };
 
 }  // namespace topspin

@@ -7,9 +7,13 @@
 #include "core/base/read_file.h"
 #include "core/base/text.h"
 #include "load/script/script_clients.h"
+#include "load/wasm/module_limits.h"
 #include "load/workloads/workload_type.h"
 #if TOPSPIN_HAS_LUA
 #include "load/script/lua_guest.h"
+#endif
+#if TOPSPIN_HAS_WASM
+#include "load/script/wasm_guest.h"
 #endif
 
 namespace topspin {
@@ -84,19 +88,51 @@ LoadOption script_text_option(std::string name, std::string help, std::string va
   return option;
 }
 
+/// Opens the guest of the script's language: a module in WebAssembly begins with its magic number.
+Result<std::unique_ptr<ScriptGuest>> open_guest(const LoadOptions& options,
+                                                ScriptClients& clients) {
+  if (is_wasm(options.script_text)) {
+#if TOPSPIN_HAS_WASM
+    TOPSPIN_ASSIGN(std::unique_ptr<ScriptGuest> guest, WasmGuest::open(options, clients));
+    return guest;
+#else
+    return make_error(ErrorCode::kUnsupported,
+                      "this topspin was built without WasmEdge, so it runs no WebAssembly; install "
+                      "libwasmedge-dev and libboost-context-dev (Debian 13 or later) and build it "
+                      "again. Scripts in Lua work");
+#endif
+  }
+  if (options.script_name.ends_with(".wat"))
+    return wrong_script(
+        fmt::format("{}: a module as text must be translated first: wat2wasm {} -o "
+                    "{}.wasm (package wabt)",
+                    options.script_name, options.script_name,
+                    options.script_name.substr(0, options.script_name.size() - 4)));
+  if (options.script_name.ends_with(".wasm"))
+    return wrong_script(fmt::format("{}: it is no module in WebAssembly", options.script_name));
 #if TOPSPIN_HAS_LUA
+  TOPSPIN_ASSIGN(std::unique_ptr<ScriptGuest> guest, LuaGuest::open(options, clients));
+  return guest;
+#else
+  return make_error(ErrorCode::kUnsupported,
+                    "this topspin was built without LuaJIT, so it runs no scripts in Lua; install "
+                    "libluajit-5.1-dev and build it again");
+#endif
+}
+
 Status check_script(const LoadOptions& options) {
-  if (options.script_text.empty()) return wrong_script("the load needs a script: a file in Lua");
+  if (options.script_text.empty())
+    return wrong_script("the load needs a script: a file in Lua, or a module in WebAssembly");
   ScriptClients nobody;
   nobody.set_mute();
-  if (const auto guest = LuaGuest::open(options, nobody); !guest.ok()) return guest.error();
+  if (const auto guest = open_guest(options, nobody); !guest.ok()) return guest.error();
   return {};
 }
 
 Result<LoadResult> run_script(const LoadOptions& options, const Target& target,
                               const std::atomic<bool>& stop, const LoadProgressSink& progress) {
   const auto clients = std::make_unique<ScriptClients>();
-  TOPSPIN_ASSIGN(const auto guest, LuaGuest::open(options, *clients));
+  TOPSPIN_ASSIGN(const auto guest, open_guest(options, *clients));
   clients->set_guest(*guest);
   EngineSettings settings;
   settings.due_once = true;
@@ -107,28 +143,17 @@ Result<LoadResult> run_script(const LoadOptions& options, const Target& target,
   if (result.ok()) guest->finish(*result);
   return result;
 }
-#else
-Error no_lua() {
-  return make_error(ErrorCode::kUnsupported,
-                    "this topspin was built without LuaJIT, so it runs no scripts; install "
-                    "libluajit-5.1-dev and build it again");
-}
-Status check_script(const LoadOptions&) { return no_lua(); }
-Result<LoadResult> run_script(const LoadOptions&, const Target&, const std::atomic<bool>&,
-                              const LoadProgressSink&) {
-  return no_lua();
-}
-#endif
 
 }  // namespace
 
 WorkloadType script_workload() {
   WorkloadType type;
   type.kind = WorkloadKind::kScript;
-  type.help = "Each client runs a script in Lua, with UDP, TCP and HTTP";
+  type.help = "Each client runs a script in Lua or WebAssembly, with UDP, TCP and HTTP";
   type.examples =
       "  topspin load script pingpong.lua --target 127.0.0.1:8888 --clients 15000\n"
-      "  topspin load script shop.lua --target http://127.0.0.1:8080 --data users.csv";
+      "  topspin load script shop.lua --target http://127.0.0.1:8080 --data users.csv\n"
+      "  topspin load script pingpong.wasm --target 127.0.0.1:8888 --clients 5000";
   type.any_socket = true;
   type.takes_url = true;
   LoadOption script = script_text_option(
@@ -155,8 +180,10 @@ WorkloadType script_workload() {
                    &HttpLoadOptions::insecure),
        text_option("ca-file", "Certificates to trust, in PEM, instead of the system's",
                    &HttpLoadOptions::ca_file),
-       script_text_option("script-memory", "The most memory of the script's objects", "BYTES",
-                          set_memory, "512MiB")});
+       script_text_option(
+           "script-memory",
+           "The most memory of the script's objects; of modules in WebAssembly, of the process",
+           "BYTES", set_memory, "512MiB")});
   type.check = check_script;
   type.run = run_script;
   return type;

@@ -89,7 +89,11 @@ class Push {
       TOPSPIN_ASSIGN(const PostgresRows present,
                      store_.query("SELECT 1 FROM topspin.run WHERE project = $1 AND run = $2",
                                   {project_, run_}));
-      if (present.size() > 0) return Pushed{.was_there = true};
+      if (present.size() > 0) {
+        Pushed pushed;
+        pushed.was_there = true;
+        return pushed;
+      }
     }
     return make_error(ErrorCode::kOutput,
                       fmt::format("the store {} is so busy that run {} found no number; try again",

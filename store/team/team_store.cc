@@ -533,7 +533,9 @@ Result<StoredRun> TeamRunStore::find_run(std::string_view id) {
 }
 
 Result<StoredRun> TeamRunStore::last_run() {
-  TOPSPIN_ASSIGN(auto runs, list_runs(RunFilter{.newest = 1}, nullptr));
+  RunFilter last;
+  last.newest = 1;
+  TOPSPIN_ASSIGN(auto runs, list_runs(last, nullptr));
   if (!runs.empty()) return std::move(runs.front());
   return make_error(ErrorCode::kUsage,
                     fmt::format("the store {} has no run of project {} yet; add some with "

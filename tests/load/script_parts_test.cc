@@ -9,6 +9,7 @@
 #include "load/engine/accounts.h"
 #include "load/script/step_book.h"
 #include "load/script/timers.h"
+#include "load/wasm/module_limits.h"
 #if TOPSPIN_HAS_LUA
 #include "load/script/lua_state.h"
 #endif
@@ -98,6 +99,62 @@ TEST(StepBook, RefusesMoreNamesThanItShows) {
   EXPECT_FALSE(book.begin("another", 0, 0));
   EXPECT_FALSE(book.check("another", true));
   EXPECT_TRUE(book.begin("5", 0, 0));
+}
+
+/// A module of these sections.
+std::string module_of(const std::string& sections) {
+  return std::string("\0asm\1\0\0\0", 8) + sections;
+}
+std::string section_of(char id, const std::string& contents) {
+  return std::string(1, id) + static_cast<char>(contents.size()) + contents;
+}
+std::string limit_said(const std::string& bytes) {
+  const Status checked = check_module_limits(bytes, "m.wasm");
+  return checked.ok() ? "" : checked.error().message;
+}
+
+TEST(ModuleLimits, RefuseWhatOneInstructionWouldTakeAllMemoryFor) {
+  const auto bytes = [](std::initializer_list<int> list) {
+    std::string text;
+    for (const int one : list) text += static_cast<char>(one);
+    return text;
+  };
+  EXPECT_EQ(limit_said(module_of("")), "");
+  // Tables: a count, and for each a type, whether it has a maximum, and both.
+  EXPECT_EQ(limit_said(module_of(section_of(4, bytes({1, 0x70, 1, 1, 1})))), "");
+  EXPECT_THAT(limit_said(module_of(section_of(4, bytes({1, 0x70, 0, 1})))),
+              HasSubstr("needs a maximum"));
+  EXPECT_THAT(limit_said(module_of(section_of(4, bytes({1, 0x70, 1, 0, 0xA1, 0x8D, 0x06})))),
+              HasSubstr("m.wasm: its table needs a maximum of 100000"));  // 100,001
+  EXPECT_EQ(limit_said(module_of(section_of(4, bytes({1, 0x70, 1, 0, 0xA0, 0x8D, 0x06})))), "");
+  // Memories.
+  EXPECT_EQ(limit_said(module_of(section_of(5, bytes({1, 0, 0x80, 0x02})))), "");  // 256 pages
+  EXPECT_THAT(limit_said(module_of(section_of(5, bytes({1, 0, 0x81, 0x02})))),
+              HasSubstr("begins with 257 pages"));
+  EXPECT_THAT(limit_said(module_of(section_of(5, bytes({2, 0, 1, 0, 1})))),
+              HasSubstr("2 memories"));
+  // Code: bodies of a length, groups of local variables, and instructions.
+  const auto code = [&](std::initializer_list<int> locals) {
+    const std::string body = bytes(locals) + bytes({0x0B});
+    return module_of(section_of(10, bytes({1}) + static_cast<char>(body.size()) + body));
+  };
+  EXPECT_EQ(limit_said(code({1, 0xD0, 0x86, 0x03, 0x7F})), "");  // 50,000
+  EXPECT_THAT(limit_said(code({2, 0xD0, 0x86, 0x03, 0x7F, 1, 0x7F})),
+              HasSubstr("more than 50000 local variables"));
+  EXPECT_THAT(limit_said(code({2, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F, 0x7F, 1, 0x7F})),
+              HasSubstr("more than 50000 local variables"));
+  // Native code beside the instructions.
+  EXPECT_THAT(limit_said(module_of(section_of(0, "\x08wasmedge..."))),
+              HasSubstr("wasmedge compile"));
+  EXPECT_EQ(limit_said(module_of(section_of(0, "\x04name..."))), "");
+  // Damaged: a section, a table, a number without an end.
+  EXPECT_THAT(limit_said(module_of(bytes({4, 9, 1}))), HasSubstr("cut off"));
+  EXPECT_THAT(limit_said(module_of(section_of(4, bytes({1, 0x70, 1, 1})))), HasSubstr("cut off"));
+  EXPECT_THAT(limit_said(module_of(
+                  bytes({0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1}))),
+              HasSubstr("cut off"));
+  EXPECT_THAT(limit_said(std::string("\0asm\x0d\0\1\0", 8)), HasSubstr("component"));
+  EXPECT_THAT(limit_said("return 1"), HasSubstr("no module"));
 }
 
 #if TOPSPIN_HAS_LUA
