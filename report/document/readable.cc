@@ -96,7 +96,7 @@ std::string plain_number(Unit unit, double value) {
 }
 
 std::string page_time(int64_t wall_ns) {
-  const std::string utc = format_utc(wall_ns);  // 2026-11-20T21:14:54.123Z
+  std::string utc = format_utc(wall_ns);  // 2026-11-20T21:14:54.123Z
   if (utc.size() < 16) return utc;
   return fmt::format("{} {} UTC", utc.substr(0, 10), utc.substr(11, 5));
 }

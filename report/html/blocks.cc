@@ -35,7 +35,7 @@ Html code_text(const Span& span) {
 }
 
 Html number_text(const Span& span) {
-  const Html text = html_words((span.at_least ? "≥ " : "") + page_number(span.unit, span.value));
+  Html text = html_words((span.at_least ? "≥ " : "") + page_number(span.unit, span.value));
   if (span.path.empty()) return text;
   // Adds the machine-readable value and its path in the JSON report.
   return Html::format(R"(<data value="{}" data-path="{}" data-run="{}">{}</data>)",
@@ -60,7 +60,7 @@ Html bare_span(const Span& span) {
 }  // namespace
 
 Html html_span(const Span& span) {
-  const Html html = bare_span(span);
+  Html html = bare_span(span);
   if (span.tone == Tone::kPlain) return html;
   return Html::format(R"(<span class="{}">{}</span>)", html_tone(span.tone), html);
 }
