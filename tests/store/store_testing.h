@@ -153,10 +153,11 @@ inline auto members(auto& value) {
     auto& [a, b, c, d, e, f, g, h, i, j] = value;
     return std::tie(a, b, c, d, e, f, g, h, i, j);
   } else if constexpr (std::is_same_v<T, LoadResult>) {
-    // A run does not keep which workers sent its load, nor what each did not send.
+    // A run does not keep which workers sent its load, nor what each did not send. It has the
+    // stages of a search as parts, without their verdicts.
     auto& [workload, target, replies, wall, monotonic, early, clients, joined, stages, total,
            planned, has_plan, closed, tcp, http, script, tls, connect, bytes, unreachable, errors,
-           kernel, own, gso, workers, are_threads, never_scheduled_reasons, reasons] = value;
+           kernel, own, gso, workers, are_threads, never_scheduled_reasons, find, reasons] = value;
     return std::tie(workload, target, replies, wall, monotonic, early, clients, joined, stages,
                     total, planned, has_plan, closed, tcp, http, script, tls, connect, bytes,
                     unreachable, errors, kernel, own, gso, reasons);
