@@ -1271,6 +1271,32 @@ bool is_better_first(const Finding& a, const Finding& b) {
   return a.harm > b.harm;
 }
 
+/// Without split replies, causes inside a server cannot be told.
+void say_why_no_cause_inside(const Facts& e, Finding& none) {
+  const auto& sockets = e.fold.merged.sockets;
+  if (!sockets || !sockets->reply_socket) {
+    none.sentence +=
+        "; no replies of a subject were split, so causes inside a server were not looked for";
+    none.next_step = "record with --pid, --cgroup or a command, as root, for what happens inside";
+    return;
+  }
+  const uint64_t replies = sockets->reply_socket->count();
+  if (replies == 0) {
+    none.sentence +=
+        "; the subject answered no request that topspin could tell, as when a server speaks first, "
+        "so causes inside it were not looked for";
+    none.next_step =
+        "see what its threads did: CPU time, waits and accept delay in `topspin report`, and "
+        "system "
+        "calls with --syscalls";
+    return;
+  }
+  none.sentence += fmt::format(
+      "; only {} of the subject {} split, too few to look for causes inside it",
+      plural(static_cast<double>(replies), "reply", "replies"), replies == 1 ? "was" : "were");
+  none.next_step = "record for longer, or with more load";
+}
+
 Finding nothing(const Facts& e) {
   Finding none{kNothing, FindingKind::kAhead, 0, "", {}, "", ""};
   const FlowInterval& f = e.totals.flows;
@@ -1289,11 +1315,7 @@ Finding nothing(const Facts& e) {
         address_text(row), row.hidden_connections == 1 ? "is" : "are");
     break;
   }
-  if (!e.tails) {
-    none.sentence +=
-        "; no replies of a subject were split, so causes inside a server were not looked for";
-    none.next_step = "record with --pid, --cgroup or a command, as root, for what happens inside";
-  }
+  if (!e.tails) say_why_no_cause_inside(e, none);
   return none;
 }
 

@@ -10,7 +10,6 @@
 #include "core/base/check.h"
 #include "core/base/varint.h"
 #include "store/sqlite/columns.h"
-#include "store/sqlite/row_values.h"
 
 namespace topspin {
 namespace {
@@ -256,6 +255,18 @@ Status read_flows_as_last_changed(Connection& connection) {
   return connection.execute(
       "CREATE TEMP VIEW flow AS SELECT * FROM main.flow WHERE row NOT IN"
       " (SELECT row FROM temp.changed_flow) UNION ALL SELECT * FROM temp.changed_flow");
+}
+
+ColumnNames flow_table_columns() {
+  const FlowRow flow;
+  ColumnNames columns;
+  for_each_changing_flow_column(flow, [&](auto... column) { columns(column...); });
+  for_each_fixed_flow_column(flow, [&](auto... column) { columns(column...); });
+  for (const char* name :
+       {"initiator_address", "initiator_port", "responder_address", "responder_port", "row"}) {
+    columns.add(name);
+  }
+  return columns;
 }
 
 std::string changed_flow_sql(std::string_view table) {

@@ -24,6 +24,7 @@
 
 #include "core/base/result.h"
 #include "core/flow/flow.h"
+#include "store/sqlite/row_values.h"
 #include "store/sqlite/sqlite.h"
 
 namespace topspin {
@@ -36,6 +37,9 @@ struct NumberedFlow {
 
 /// The blob for these flows, whose numbers ascend. Counts beyond kMostStored are stored as that.
 std::string encode_flow_changes(std::span<const NumberedFlow> flows);
+
+/// All columns of table flow: the changing ones, the fixed ones, both ends, and the row.
+ColumnNames flow_table_columns();
 
 /// The statement that sets the changing columns of a row of `table`. Its parameters are these in
 /// their order, and the row.

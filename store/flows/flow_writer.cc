@@ -15,14 +15,7 @@
 namespace topspin {
 
 Result<FlowWriter> FlowWriter::prepare(Connection& connection, int64_t run, uint64_t max_rows) {
-  const FlowRow flow;
-  ColumnNames columns;
-  for_each_changing_flow_column(flow, [&](auto... column) { columns(column...); });
-  for_each_fixed_flow_column(flow, [&](auto... column) { columns(column...); });
-  for (const char* name :
-       {"initiator_address", "initiator_port", "responder_address", "responder_port", "row"}) {
-    columns.add(name);
-  }
+  const ColumnNames columns = flow_table_columns();
   TOPSPIN_ASSIGN(Statement whole,
                  connection.prepare(fmt::format("INSERT OR REPLACE INTO flow ({}) VALUES ({})",
                                                 columns.names(), columns.parameters())));

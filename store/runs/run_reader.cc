@@ -575,16 +575,7 @@ Status SqliteRunStore::for_each_flow(const std::string& run_id,
 
 Result<std::vector<std::pair<int64_t, FlowRow>>> SqliteRunStore::load_flows(int64_t first_row,
                                                                             int64_t last_row) {
-  ColumnNames columns;
-  {
-    const FlowRow flow;
-    for_each_changing_flow_column(flow, [&](auto... column) { columns(column...); });
-    for_each_fixed_flow_column(flow, [&](auto... column) { columns(column...); });
-  }
-  for (const char* name :
-       {"initiator_address", "initiator_port", "responder_address", "responder_port", "row"}) {
-    columns.add(name);
-  }
+  const ColumnNames columns = flow_table_columns();
   TOPSPIN_ASSIGN(Statement select,
                  connection_->prepare(fmt::format(
                      "SELECT {} FROM flow WHERE row BETWEEN ?1 AND ?2 ORDER BY row LIMIT {}",

@@ -122,6 +122,16 @@ TEST(Findings, WithoutASplitItSaysThatCausesInsideWereNotLookedFor) {
   MadeUpRun run;
   run.merged().sockets.reset();
   EXPECT_THAT(run.sentence(), HasSubstr("not looked for"));
+  EXPECT_THAT(run.find().front().next_step, HasSubstr("record with --pid"));
+  // It was recorded with a subject.
+  run.merged().sockets.emplace();
+  for (auto part : {&SocketInterval::reply_socket, &SocketInterval::reply_cpu_queue,
+                    &SocketInterval::reply_runtime})
+    (run.at_sockets().*part).emplace();
+  EXPECT_THAT(run.sentence(), HasSubstr("answered no request that topspin could tell"));
+  EXPECT_THAT(run.find().front().next_step, Not(HasSubstr("--pid")));
+  run.at_sockets().reply_socket->record(1000);
+  EXPECT_THAT(run.sentence(), HasSubstr("only 1 reply of the subject was split"));
 }
 
 TEST(Findings, AnAcceptQueueThatOverflowsAndOneThatIsOnlyUsed) {

@@ -10,6 +10,7 @@
 #include "load/load.h"
 #include "tests/load/misbehaving_tcp_server.h"
 #include "tests/load/misbehaving_udp_server.h"
+#include "tests/load/script_options.h"
 
 namespace topspin {
 namespace {
@@ -26,15 +27,7 @@ constexpr int64_t kMs = kNanosPerMilli;
 const std::atomic<bool> kGoOn{false};
 
 LoadOptions script(const std::string& target, std::string_view stages, std::string text) {
-  LoadOptions options;
-  options.workload = WorkloadKind::kScript;
-  options.target = target;
-  const auto parsed = parse_stages(stages);
-  EXPECT_TRUE(parsed.ok());
-  options.stages = *parsed;
-  options.script_name = "test.lua";
-  options.script_text = std::move(text);
-  return options;
+  return script_options(target, stages, "test.lua", std::move(text));
 }
 
 /// Runs it. The accounts must balance, on a busy machine too.

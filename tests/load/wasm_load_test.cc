@@ -11,6 +11,7 @@
 #include "load/load.h"
 #include "tests/load/misbehaving_tcp_server.h"
 #include "tests/load/misbehaving_udp_server.h"
+#include "tests/load/script_options.h"
 #include "tests/support/privileges.h"
 #include "tests/support/servers.h"
 #include "tests/support/temp_dir.h"
@@ -75,15 +76,7 @@ std::string of_c(const std::string& source, const std::vector<std::string>& opti
 }
 
 LoadOptions module_load(const std::string& target, std::string_view stages, std::string bytes) {
-  LoadOptions options;
-  options.workload = WorkloadKind::kScript;
-  options.target = target;
-  const auto parsed = parse_stages(stages);
-  EXPECT_TRUE(parsed.ok());
-  options.stages = *parsed;
-  options.script_name = "test.wasm";
-  options.script_text = std::move(bytes);
-  return options;
+  return script_options(target, stages, "test.wasm", std::move(bytes));
 }
 
 /// Runs it. The accounts must balance, on a busy machine too.

@@ -152,6 +152,8 @@ same = {'connect_latency': 'connect_latency_ns', 'latency_intended': 'latency_in
 own = ('run', 'position', 'row', 'writer_')
 # The gate's own, which gate --format json shows; and what the ticks add up to.
 elsewhere = ('judgement', 'acceptance', 'total')
+# The later values of columns of flows, until they are in their rows.
+elsewhere += ('flow_change',)
 db = sqlite3.connect('file:' + home + '/t.db?mode=ro', uri=True)
 tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
 missing, numbers = [], []

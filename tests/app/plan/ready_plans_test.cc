@@ -23,15 +23,19 @@ void go_to_repository() {
 TEST(ReadyPlans, EachCanBeRead) {
   if (run({"sh", "-c", "command -v python3 && command -v node"}).exit_code != 0)
     TOPSPIN_SKIP("python3 or node is not installed, and --check looks for them");
-  size_t plans = 0;
+  size_t plans = 0, left_out = 0;
   for (const auto& entry :
        std::filesystem::directory_iterator(std::string(TOPSPIN_SOURCE_DIR) + "/bench/plans")) {
     if (entry.path().extension() != ".toml") continue;
     const Outcome outcome = topspin({"run", "--check", entry.path().string()}, go_to_repository);
-    EXPECT_EQ(outcome.exit_code, 0) << entry.path() << outcome.err;
     ++plans;
+    // Not every runtime is everywhere.
+    if (outcome.err.find("cannot execute wasmedge") != std::string::npos)
+      ++left_out;
+    else
+      EXPECT_EQ(outcome.exit_code, 0) << entry.path() << outcome.err;
   }
-  EXPECT_GE(plans, 14u);
+  EXPECT_GE(plans - left_out, 14u);
 }
 
 TEST(ReadyPlans, JsonIsPostedToPython) {
