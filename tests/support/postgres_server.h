@@ -15,6 +15,7 @@
 #include <pwd.h>
 #include <unistd.h>
 
+#include "tests/support/ordinary_user.h"
 #include "tests/support/process.h"
 #include "tests/support/temp_dir.h"
 
@@ -116,7 +117,7 @@ class PostgresServer {
       if (log >= 0) dup2(log, STDERR_FILENO);
       use_fetched_libraries();
       setenv("HOME", "/tmp", 1);
-      if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0)) _exit(126);
+      if (!become_ordinary_user(fetched())) _exit(126);
     };
   }
 

@@ -24,6 +24,7 @@
 #include <nlohmann/json.hpp>
 #include <sys/socket.h>
 
+#include "tests/support/ordinary_user.h"
 #include "tests/support/privileges.h"
 #include "tests/support/process.h"
 #include "tests/support/temp_dir.h"
@@ -393,7 +394,7 @@ TEST_F(Servers, PostgresUnderPgbench) {
   const auto as_nobody = [] {
     use_fetched_libraries();
     setenv("HOME", "/tmp", 1);
-    if (setgid(65534) != 0 || setuid(65534) != 0) _exit(126);
+    if (!become_ordinary_user(std::string(TOPSPIN_SOURCE_DIR) + "/build/tools/servers")) _exit(126);
   };
   std::filesystem::permissions(dir_.path(), std::filesystem::perms::all);
   const Outcome made = run({initdb, "-D", data, "-A", "trust", "-U", "bench", "--no-sync", "-E",
