@@ -500,6 +500,8 @@ TEST_F(Watch, ItsPageAndFileAreWhatOthersRead) {
   EXPECT_TRUE(checked.exit_code == 0 || checked.exit_code == 3) << checked.err;
   EXPECT_THAT(checked.err, Not(HasSubstr("error while linting")));
 
+  if (run({"prometheus", "--version"}).exit_code != 0)
+    GTEST_SKIP() << "SKIP REASON: no prometheus (package prometheus)";
   std::ofstream(dir_.file("prometheus.yml"))
       << "global: {scrape_interval: 1s, evaluation_interval: 1s}\n"
          "rule_files: ['" TOPSPIN_SOURCE_DIR
