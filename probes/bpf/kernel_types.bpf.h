@@ -92,6 +92,7 @@ struct hlist_head {
 struct inode {
   unsigned short i_mode;
   unsigned int i_flags;
+  unsigned long i_ino;
 };
 
 struct file {

@@ -18,6 +18,7 @@
 #include "probes/bpf/subject_watch.h"
 #include "probes/inet/sock_diag.h"
 #include "probes/proc/syscall_names.h"
+#include "probes/sockets/open_sockets.h"
 #include "probes/sockets/sockets_abi.h"
 #include "sockets.skel.h"
 
@@ -118,10 +119,12 @@ class BpfSocketTimes final : public SocketTimes {
                               bpf_map__fd(skeleton_->maps.notices),
                               [](void*, void*, size_t) { return 0; }, nullptr, "notices"));
     TOPSPIN_TRY(seed_subject(watch(), subject));
-    TOPSPIN_TRY(run_iterator(skeleton_->links.walk_files, "open files"));
+    TOPSPIN_TRY(watch_what_is_open());
     handle_notices();
     return {};
   }
+
+  const std::string& unseen() const override { return unseen_; }
 
   void follow_cgroup(uint64_t id) override {
     if (!follows_cgroup_) return;
@@ -298,6 +301,14 @@ class BpfSocketTimes final : public SocketTimes {
     reading.accept_queue_limit = fullest & UINT32_MAX;
   }
 
+  Status watch_what_is_open() {
+    if (skeleton_->links.walk_files) return run_iterator(skeleton_->links.walk_files, "open files");
+    TOPSPIN_ASSIGN(unseen_, watch_open_sockets(skeleton_->links.list_files,
+                                               bpf_map__fd(skeleton_->maps.sockets),
+                                               bpf_map__value_size(skeleton_->maps.sockets)));
+    return {};
+  }
+
   static void attach_once(bpf_program* program, bpf_link*& link) {
     if (!link) link = bpf_program__attach(program);
   }
@@ -328,13 +339,13 @@ class BpfSocketTimes final : public SocketTimes {
   UniqueFd time_stamps_;
   SocketFeatures features_;
   bool follows_cgroup_;
+  std::string unseen_;
 };
 
-}  // namespace
-
-Result<std::unique_ptr<SocketTimes>> SocketTimes::load(const Subject& subject,
+/// `walks`: the programs create the storage of sockets that are open already (open_sockets.bpf.h).
+Result<std::unique_ptr<SocketTimes>> load_socket_times(const Subject& subject,
                                                        const SocketFeatures& features,
-                                                       int scheduler_threads_fd) {
+                                                       int scheduler_threads_fd, bool walks) {
   const BpfLog log;
   OwnedSkeleton<sockets> skeleton(sockets::open(nullptr));
   if (!skeleton) return log.error("cannot read the BPF object", errno);
@@ -359,6 +370,7 @@ Result<std::unique_ptr<SocketTimes>> SocketTimes::load(const Subject& subject,
       return log.error("cannot share the map of threads with the socket programs", -error);
   }
   auto& programs = skeleton->progs;
+  bpf_program__set_autoload(walks ? programs.walk_files : programs.list_files, true);
   bpf_program__set_autoload(programs.cgroup_attach_task, cgroup);
   bpf_program__set_autoload(programs.sys_exit, features.accepts);
   for (bpf_program* program : {programs.dropped, programs.sched_switch})
@@ -379,6 +391,16 @@ Result<std::unique_ptr<SocketTimes>> SocketTimes::load(const Subject& subject,
                                                                log, "socket"));
   return Result<std::unique_ptr<SocketTimes>>(
       std::make_unique<BpfSocketTimes>(std::move(skeleton), std::move(array), subject, features));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<SocketTimes>> SocketTimes::load(const Subject& subject,
+                                                       const SocketFeatures& features,
+                                                       int scheduler_threads_fd) {
+  auto walking = load_socket_times(subject, features, scheduler_threads_fd, true);
+  if (walking.ok() || walking.error().os_errno != EACCES) return walking;
+  return load_socket_times(subject, features, scheduler_threads_fd, false);
 }
 
 Result<std::unique_ptr<SocketTimes>> SocketTimes::open(const Subject& subject,

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "core/base/result.h"
@@ -55,6 +56,9 @@ class SocketTimes {
                                                    const SocketFeatures& features,
                                                    int scheduler_threads_fd);
   virtual SocketTimesReading read() = 0;
+  /// Empty, or which of the sockets that were open already it does not see, and why. From attach()
+  /// on.
+  virtual const std::string& unseen() const = 0;
   /// The subject's cgroup was removed and created again.
   virtual void follow_cgroup(uint64_t id) = 0;
 

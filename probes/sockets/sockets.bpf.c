@@ -3,9 +3,9 @@
  * to be read, and the parts of each reply's time. docs/sockets.md defines the numbers.
  *
  * A socket is watched if it has storage of ours. The storage is created when a thread of the
- * subject listens on the socket, receives or sends, or by the walk over the open files when the
- * probe opens. The kernel copies a listener's storage to each connection made from it. For all
- * other sockets of the host an event ends after one load.
+ * subject listens on the socket, receives or sends, or for the files that are open when the probe
+ * opens (open_sockets.bpf.h). The kernel copies a listener's storage to each connection made from
+ * it. For all other sockets of the host an event ends after one load.
  *
  * There are two groups of programs, which user space may load separately:
  *   accepts  set_state (a connection is ready), sys_exit (accept returned)
@@ -399,6 +399,12 @@ TOPSPIN_INLINE struct watched_socket* watched(struct sock* sk) {
   return socket;
 }
 
+TOPSPIN_INLINE void begin_to_watch(struct watched_socket* socket, struct sock* sk) {
+  socket->self = (__u64)sk;
+  set_role(socket, role_of(sk));
+  if (sk->sk_protocol == IPPROTO_UDP) __sync_fetch_and_add(&datagram_sockets, 1);
+}
+
 TOPSPIN_INLINE struct watched_socket* watch(struct sock* sk) {
   struct watched_socket* socket = watched(sk);
   if (socket) return socket;
@@ -407,12 +413,11 @@ TOPSPIN_INLINE struct watched_socket* watch(struct sock* sk) {
     __sync_fetch_and_add(&sockets_refused, 1);
     return NULL;
   }
-  socket->self = (__u64)sk;
-  set_role(socket, role_of(sk));
-  if (sk->sk_protocol == IPPROTO_UDP) __sync_fetch_and_add(&datagram_sockets, 1);
+  begin_to_watch(socket, sk);
   return socket;
 }
 
+#include "probes/sockets/open_sockets.bpf.h"
 #include "probes/sockets/reply_record.bpf.h"
 
 /* ---- when a reply left ---- */
@@ -1369,27 +1374,5 @@ int BPF_PROG(dropped, int error, struct sock* sk) {
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(sched_process_fork, struct task_struct* parent, struct task_struct* child) {
   if (forks_into_subject(parent, child)) join(child);
-  return 0;
-}
-
-/* The sockets that the subject's processes have open when the probe opens. */
-SEC("iter/task_file")
-int walk_files(struct bpf_iter__task_file* context) {
-  struct task_struct* task = context->task;
-  struct file* file = context->file;
-  struct watched_socket* found;
-  struct socket* socket;
-  struct sock* sk;
-  if (!task || !file || !member(task)) return 0;
-  socket = bpf_sock_from_file(file);
-  if (!socket) return 0;
-  sk = socket->sk;
-  if (!sk || !is_inet(sk)) return 0;
-  found = watch(sk);
-  if (found && sk->sk_protocol != IPPROTO_UDP && sk->__sk_common.skc_state == STATE_LISTEN) {
-    found->listener = (__u64)sk;
-    set_role(found, ROLE_SERVER);
-    tell(&listens);
-  }
   return 0;
 }

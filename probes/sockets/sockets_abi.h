@@ -29,6 +29,14 @@
 /* Shorter replies are only in `time`. */
 #define TOPSPIN_TAIL_REPLY_NS (1u << 17)
 
+/* What list_files says of a socket that was open already; its value in the map `sockets` follows.
+ */
+struct topspin_open_socket {
+  __u64 inode; /* of the socket's file */
+  __s32 tid;   /* a thread that has it open, as the reader of the list sees it */
+  __u32 fd;    /* its descriptor there */
+};
+
 struct topspin_reply_cells {
   __u64 sum;
   __u64 max;

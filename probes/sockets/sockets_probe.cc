@@ -90,7 +90,8 @@ class SocketsProbe final : public Probe {
     for (const Rung rung : kRepliesLadder) {
       if (!may_use(context_.options, "replies", rung)) continue;
       const bool opened = open_times({with_accepts, rung});
-      if (!opened) refusals += (refusals.empty() ? "" : "; ") + replies_status_.reason;
+      if (!refusals.empty() && !replies_status_.reason.empty()) refusals += "; ";
+      refusals += replies_status_.reason;
       replies_status_.reason = refusals;
       if (opened && rung != kRepliesLadder[0] && refusals.empty())
         replies_status_.reason = "forced";
@@ -103,8 +104,8 @@ class SocketsProbe final : public Probe {
     auto opened = open_loaded(features);
     const auto tell = [&](ProbeStatus& status, Rung rung) {
       status.rung = opened.ok() ? rung : Rung::kNone;
-      status.reason =
-          opened.ok() ? "" : fmt::format("{}: {}", rung_name(rung), opened.error().message);
+      status.reason = opened.ok() ? (*opened)->unseen()
+                                  : fmt::format("{}: {}", rung_name(rung), opened.error().message);
     };
     if (features.accepts) tell(accepts_status_, Rung::kTpBtf);
     if (features.replies()) tell(replies_status_, features.replies_by);

@@ -5,6 +5,7 @@
 #include <ctime>
 
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,6 +41,8 @@ ForkedSubject::ForkedSubject(const std::function<void()>& work) {
   pid_ = ::fork();
   CHECK(pid_ >= 0);
   if (pid_ == 0) {
+    // A test that aborts would leave a stopped child, for whose end ctest waits.
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     ::close(down[1]);
     ::close(up[0]);
     if (read_byte(down[0])) {

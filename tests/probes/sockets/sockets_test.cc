@@ -2459,6 +2459,45 @@ TEST_F(Sockets, OneFeatureCanBeHadWithoutTheOther) {
   EXPECT_EQ(measured_with({CAP_BPF, CAP_PERFMON}, options_).find("accepts absent replies 1"), 0u);
 }
 
+/// Listens as another user, and then accepts one connection of its own.
+void listen_as_nobody() {
+  constexpr uid_t kNobody = 65534;
+  const UniqueFd listener = bound_socket(SOCK_STREAM, 7021);
+  CHECK(::listen(listener.get(), 4) == 0);
+  CHECK(::setresuid(kNobody, kNobody, kNobody) == 0);
+  ::raise(SIGSTOP);
+  const UniqueFd client = connected_socket(SOCK_STREAM, 7021);
+  const UniqueFd server(::accept(listener.get(), nullptr, nullptr));
+}
+
+// A kernel that leaves it to user space to reach them lets only those do it who may trace it.
+TEST_F(Sockets, OpenSocketsOfAProcessThatMayNotBeTracedAreSeenOrSaidNotToBe) {
+  const std::string text = in_child([&] {
+    ForkedSubject subject(listen_as_nobody);
+    subject.go();
+    int stopped = 0;
+    CHECK(::waitpid(subject.pid(), &stopped, WUNTRACED) == subject.pid());
+    const cap_value_t kept[] = {CAP_BPF, CAP_PERFMON, CAP_KILL};
+    cap_t state = ::cap_init();
+    for (const cap_flag_t flag : {CAP_EFFECTIVE, CAP_PERMITTED})
+      CHECK(::cap_set_flag(state, flag, std::size(kept), kept, CAP_SET) == 0);
+    CHECK(::cap_set_proc(state) == 0);
+    auto probes = Probes::open(process_tree(subject.pid()), options_);
+    CHECK(probes.ok());
+    ::kill(subject.pid(), SIGCONT);
+    subject.wait_done();
+    const SocketInterval sockets = (*probes)->take_interval().sockets.value_or(SocketInterval{});
+    std::string reason;
+    for (const ProbeStatus& status : (*probes)->status())
+      if (status.name == "accepts") reason = status.reason;
+    const uint64_t accepts = sockets.accept_delay ? sockets.accept_delay->count() : 0;
+    return accepts == 1 ? "seen" + reason : reason;
+  });
+  if (text == "seen") return;
+  EXPECT_EQ(text.find("1 of the sockets that were open already"), 0u) << text;
+  EXPECT_NE(text.find("cap_sys_ptrace"), std::string::npos) << text;
+}
+
 TEST_F(Sockets, DoctorTriesEachOnItself) {
   std::map<std::string, RungReport> reports;
   for (const RungReport& report : examine_probes()) {
