@@ -4,7 +4,6 @@
 #include <cstring>
 #include <vector>
 
-#include <bpf/bpf.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/base/unique_fd.h"
+#include "probes/bpf/bpf_object.h"
 #include "probes/sockets/sockets_abi.h"
 
 namespace topspin {

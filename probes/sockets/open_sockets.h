@@ -5,9 +5,9 @@
 #include <cstddef>
 #include <string>
 
-#include <bpf/libbpf.h>
-
 #include "core/base/result.h"
+
+struct bpf_link;
 
 namespace topspin {
 

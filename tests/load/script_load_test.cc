@@ -201,7 +201,7 @@ TEST(Script, ALoopWithoutAWaitAndAHeapWithoutEndEndOnlyTheirClient) {
 return function(client)
   local socket = client:udp()
   for turn in client:every('100ms') do
-    if client.id == 1 and turn == 2 then while true do pcall(function() while true do end end) end end
+    if client.id == 1 and turn >= 2 then while true do pcall(function() while true do end end) end end
     if client.id == 2 then
       local heap = {}
       while true do heap[#heap + 1] = ('x'):rep(100) .. #heap end
