@@ -38,6 +38,14 @@ void pause_ns(int64_t ns) {
   ::nanosleep(&pause, nullptr);
 }
 
+/// Of a thread of this process.
+bool is_asleep(pid_t tid) {
+  std::ifstream file(fmt::format("/proc/self/task/{}/stat", tid));
+  std::string stat;
+  std::getline(file, stat);
+  return stat.find(") S ") != std::string::npos;
+}
+
 uint64_t behind(const SchedulerInterval& seen, CpuHolder kind) {
   return seen.waited_behind[static_cast<size_t>(kind)].value_or(0);
 }
@@ -232,9 +240,10 @@ TEST_P(HoldersOnRung, each_thread_has_its_sleeps_by_reason_and_its_longest_stret
       ::prctl(PR_SET_NAME, "reader");
       int ends[2];
       CHECK(::pipe(ends) == 0);
-      std::thread writer([&] {
+      std::thread writer([&, reader = static_cast<pid_t>(::syscall(SYS_gettid))] {
         ::prctl(PR_SET_NAME, "writer");
         for (int i = 0; i < 5; ++i) {
+          while (!is_asleep(reader)) pause_ns(kMilli);
           pause_ns(3 * kMilli);
           CHECK(::write(ends[1], "x", 1) == 1);
         }
