@@ -18,7 +18,7 @@
 #include "app/host/ports.h"
 #include "ci/slo/find_rules.h"
 #include "core/base/clock.h"
-#include "core/base/os_error.h"
+#include "core/base/result.h"
 #include "core/base/text.h"
 #include "core/run/run_reasons.h"
 #include "load/find/find_load.h"

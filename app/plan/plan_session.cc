@@ -26,7 +26,7 @@
 #include "app/plan/work_trees.h"
 #include "app/recording/recording.h"
 #include "core/base/clock.h"
-#include "core/base/os_error.h"
+#include "core/base/result.h"
 #include "core/base/text.h"
 #include "core/base/unique_fd.h"
 #include "load/workloads/workload_type.h"

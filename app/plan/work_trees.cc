@@ -17,7 +17,7 @@
 #include "app/host/git.h"
 #include "app/plan/experiment.h"
 #include "core/base/clock.h"
-#include "core/base/os_error.h"
+#include "core/base/result.h"
 
 namespace topspin {
 namespace {

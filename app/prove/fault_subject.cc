@@ -27,8 +27,8 @@
 
 #include "core/base/check.h"
 #include "core/base/clock.h"
-#include "core/base/os_error.h"
 #include "core/base/read_file.h"
+#include "core/base/result.h"
 #include "core/base/unique_fd.h"
 #include "load/engine/kernel_counters.h"
 

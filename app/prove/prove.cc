@@ -27,7 +27,7 @@
 #include "app/prove/fault_subject.h"
 #include "app/prove/quota_cgroup.h"
 #include "core/base/check.h"
-#include "core/base/os_error.h"
+#include "core/base/result.h"
 #include "core/base/text.h"
 #include "core/base/unique_fd.h"
 #include "core/tick/numbers.h"

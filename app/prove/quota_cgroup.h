@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/base/os_error.h"
+#include "core/base/result.h"
 #include "core/base/unique_fd.h"
 
 namespace topspin {

@@ -8,13 +8,12 @@
 #include <utility>
 
 #include <arpa/inet.h>
-#include <dlfcn.h>
 #include <fmt/format.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
-#include <sys/auxv.h>
 #include <sys/socket.h>
 
+#include "core/base/shared_library.h"
 #include "core/base/text.h"
 
 namespace topspin {
@@ -32,31 +31,22 @@ struct Microhttpd {
 };
 
 Result<Microhttpd> load_microhttpd() {
-  // A program without a dynamic linker cannot load a library.
-  if (::getauxval(AT_BASE) == 0) {
-    return make_error(ErrorCode::kUnsupported,
-                      "this topspin is linked statically and cannot load libmicrohttpd, which "
-                      "--listen needs; --textfile works without it");
-  }
-  void* library = ::dlopen("libmicrohttpd.so.12", RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) {
-    const char* why = ::dlerror();
-    return make_error(ErrorCode::kUnsupported,
-                      fmt::format("--listen needs libmicrohttpd ({}); install the package "
-                                  "libmicrohttpd12 (Debian), libmicrohttpd12t64 (Ubuntu) or "
-                                  "libmicrohttpd (Fedora), or use --textfile",
-                                  why == nullptr ? "it cannot be loaded" : why));
-  }
+  TOPSPIN_ASSIGN(SharedLibrary library,
+                 SharedLibrary::open(
+                     "libmicrohttpd.so.12",
+                     {.needed = "--listen needs libmicrohttpd",
+                      .remedy = "install the package libmicrohttpd12 (Debian), libmicrohttpd12t64 "
+                                "(Ubuntu) or libmicrohttpd (Fedora), or use --textfile",
+                      .if_static = "libmicrohttpd, which --listen needs; --textfile works without "
+                                   "it"}));
   Microhttpd http;
-  const char* missing = nullptr;
-#define TOPSPIN_LOAD(function)                                                          \
-  http.function = reinterpret_cast<decltype(&::function)>(::dlsym(library, #function)); \
-  if (http.function == nullptr) missing = #function;
+#define TOPSPIN_LOAD(function) library.find(#function, http.function);
   TOPSPIN_MICROHTTPD(TOPSPIN_LOAD)
 #undef TOPSPIN_LOAD
-  if (missing != nullptr) {
-    return make_error(ErrorCode::kUnsupported,
-                      fmt::format("the installed libmicrohttpd is too old: it has no {}", missing));
+  if (!library.missing().empty()) {
+    return make_error(
+        ErrorCode::kUnsupported,
+        fmt::format("the installed libmicrohttpd is too old: it has no {}", library.missing()));
   }
   return http;
 }

@@ -175,7 +175,8 @@ struct alignas(64) HotRecord {
   // Index 0 is the initiator and 1 the responder, so that counting needs no branch on the sender.
   std::array<uint64_t, 2> packets_and_id;  // 48 bits of packets, 16 of the id
   std::array<uint64_t, 2> bytes_and_more;  // 56 bits of bytes, 8 of the id and of retransmissions
-  uint32_t message_span : 30;  // from message_ns to its latest segment, in units of 1,024 ns
+  uint32_t message_span : 29;  // from message_ns to its latest segment, in units of 1,024 ns
+  uint32_t spoke_again : 1;    // the initiator's latest message is not the connection's first
   uint32_t is_http : 1;        // TCP: the latest request began with an HTTP request line
   // TCP: closing may answer the open request (a goodbye). If deferred, it asks for no reply.
   uint32_t is_goodbye : 1;
@@ -249,7 +250,7 @@ struct alignas(64) HotRecord {
   static constexpr int64_t kNoMessage = INT64_MIN;
   static constexpr unsigned kGapsToLearn = 10;
   static constexpr int kSpanShift = 10;
-  static constexpr uint32_t kSpanMax = (1u << 30) - 1;
+  static constexpr uint32_t kSpanMax = (1u << 29) - 1;
   static constexpr int kPacketsBits = 48, kBytesBits = 56;
   static constexpr uint64_t kPacketsMask = (uint64_t{1} << kPacketsBits) - 1;
   static constexpr uint64_t kBytesMask = (uint64_t{1} << kBytesBits) - 1;

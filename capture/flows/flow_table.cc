@@ -28,6 +28,8 @@ constexpr int64_t kPeriodMinNs = kNanosPerMilli;   // of a learned period
 /// A segment with this much payload, while the connection's request is unanswered, continues an
 /// upload.
 constexpr uint32_t kUploadSegmentBytes = 1200;
+/// A server that ends a connection later than this has tried to serve it, or has lost patience.
+constexpr int64_t kTurnAwayNs = kNanosPerSecond;
 constexpr uint16_t kHttpSwitchingProtocols = 101, kHttpServerError = 500;
 constexpr int64_t kUsualOffNs = 5 * kNanosPerMilli;
 /// A half-open flow stays this long, because its SYN may be sent again: Linux doubles the gaps up
@@ -623,6 +625,7 @@ inline void FlowTable::touch(HotRecord& flow, int64_t stamp_ns) {
 void FlowTable::start_messages(HotRecord& flow) {
   flow.message_ns = HotRecord::kNoMessage;
   flow.message_span = 0;
+  flow.spoke_again = 0;
   flow.lateness_max = kNoLateness;
   flow.forget_period();
 }
@@ -657,6 +660,7 @@ inline bool FlowTable::observe_message(HotRecord& flow, uint32_t slot, int64_t s
     learn_period(flow, slot, stamp_ns, previous_ns, is_loop || piece == Piece::kOfUpload);
   flow.message_ns = stamp_ns;
   flow.message_span = 0;
+  flow.spoke_again = 1;
   if (period == 0) [[unlikely]]
     return false;
 
@@ -1439,6 +1443,7 @@ bool FlowTable::observe_tcp(HotRecord& flow, uint32_t slot, const ParsedPacket& 
     if (!flow.has(kHalfOpen) && !flow.has(kEnded) && !from_initiator) {
       if (calls_.is_unasked(slot)) ask_side(flow, slot);
       ++*account(slot).tcp_server_resets;
+      note_turned_away(flow, slot, stamp_ns, true);
     }
     answer_syn(flow);
     flow.clear(kSynOpen);
@@ -1524,6 +1529,23 @@ bool FlowTable::observe_syn(HotRecord& flow, uint32_t slot, const ParsedPacket& 
   return false;
 }
 
+/// The responder ends the connection. Counts it if it had not begun to serve it: soon, and the
+/// initiator had said nothing and was not the first to end it, or had said one thing that was
+/// answered by a reset, which the kernel sends if it was not read. (By then a client that was told
+/// why may have closed.)
+void FlowTable::note_turned_away(HotRecord& flow, uint32_t slot, int64_t stamp_ns, bool is_reset) {
+  if (!flow.has(kSynSeen) || flow.has(kHalfOpen) || flow.has(kEnded) || flow.has(kFinResponder))
+    return;
+  const bool has_message = flow.message_ns != HotRecord::kNoMessage;
+  const bool is_silent = flow.turn_kind == kUnseen && !has_message && !flow.has(kFinInitiator);
+  const bool is_unread =
+      is_reset && !flow.spoke_again && (flow.turn_kind == kPlain || flow.turn_kind == kTlsHello);
+  const int64_t since_ns = has_message ? flow.message_ns : flow.request_ns;
+  if ((!is_silent && !is_unread) || stamp_ns - since_ns > kTurnAwayNs) return;
+  if (calls_.is_unasked(slot)) ask_side(flow, slot);
+  ++*account(slot).tcp_turned_away;
+}
+
 /// Handles the first FIN of an end. A goodbye that closing answers is not a request, nor is a
 /// one-way transfer that closing acknowledges. While bytes of the responder are missing, they may
 /// be the reply.
@@ -1549,6 +1571,7 @@ void FlowTable::observe_end(HotRecord& flow, uint32_t slot, const ParsedPacket& 
     end_flow(flow, slot);
     return;
   }
+  if (!from_initiator) note_turned_away(flow, slot, clamp_stamp(p.stamp_ns), false);
   const FlowFlag seen = from_initiator ? kFinInitiator : kFinResponder;
   if (!flow.has(seen)) observe_first_end(flow, clamp_stamp(p.stamp_ns), from_initiator);
   flow.set(seen);

@@ -372,6 +372,7 @@ class FlowTable {
   bool observe_tcp(HotRecord& flow, uint32_t slot, const ParsedPacket& packet, bool from_initiator);
   bool repeats_syn(const HotRecord& flow, uint32_t slot, const ParsedPacket& packet) const;
   bool observe_syn(HotRecord& flow, uint32_t slot, const ParsedPacket& packet);
+  void note_turned_away(HotRecord& flow, uint32_t slot, int64_t stamp_ns, bool is_reset);
   void observe_first_end(HotRecord& flow, int64_t stamp_ns, bool from_initiator);
   void observe_end(HotRecord& flow, uint32_t slot, const ParsedPacket& packet, bool from_initiator);
   bool observe_sequence(HotRecord& flow, uint32_t slot, const ParsedPacket& packet,
@@ -505,6 +506,7 @@ class FlowTable {
     interval.repeated_replies = 0;
     interval.tcp_zero_windows = 0;
     interval.tcp_server_resets = 0;
+    interval.tcp_turned_away = 0;
     interval.tcp_never_completed = 0;
     return interval;
   }

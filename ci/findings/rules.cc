@@ -165,11 +165,18 @@ MaybeFound accept_queue_overflow(const Facts& e) {
       {{"listen_overflows", refused}, {"accept_queue_max", most}, {"accept_queue_limit", limit}}};
 }
 
-MaybeFound descriptor_limit(const Facts& e) {
+/// A process that has as many descriptors open as it may; nullopt if none has.
+std::optional<LimitUse> used_up_descriptors(const Facts& e) {
   if (!e.fold.greatest.resources) return std::nullopt;
   const LimitUse& fds = e.fold.greatest.resources->process_fds;
   const double used = value_of(fds.used), limit = value_of(fds.limit);
-  if (limit == 0 || used < limit - 1) return std::nullopt;
+  return limit > 0 && used >= limit - 1 ? std::optional(fds) : std::nullopt;
+}
+
+MaybeFound descriptor_limit(const Facts& e) {
+  const auto fds = used_up_descriptors(e);
+  if (!fds) return std::nullopt;
+  const double used = value_of(fds->used), limit = value_of(fds->limit);
   return Found{std::max(0.5, failed_share(e.totals).value_or(0)),
                fmt::format("A process used all of its file descriptors ({} of {}): accept() and "
                            "open() fail with EMFILE{}",
@@ -193,7 +200,43 @@ MaybeFound connections_refused(const Facts& e) {
        {"tcp_handshakes", static_cast<double>(f.tcp_handshakes)}}};
 }
 
-/// Connections that were accepted and then cut off, as by a server with too many clients.
+/// Connections that were accepted and closed at once, as by a server with as many clients as it
+/// allows. It ran accept(), so it is not out of descriptors, although it may allow itself no more
+/// clients than that.
+MaybeFound connections_turned_away(const Facts& e) {
+  const FlowInterval& f = e.totals.flows;
+  const double away = value_of(f.tcp_turned_away);
+  const double opened = std::max(away, static_cast<double>(f.tcp_handshakes));
+  const double open =
+      e.fold.greatest.sockets ? value_of(e.fold.greatest.sockets->tcp_connections) : 0;
+  constexpr double kManyOf = 0.01;  // a few may be timeouts
+  if (share_of(away, opened) < kManyOf) return std::nullopt;
+  // A server that does so with all connections means to. Above a limit, others stay.
+  constexpr double kFewestOpen = 8;
+  if (share_of(opened - away, opened) < kManyOf && open < kFewestOpen) return std::nullopt;
+  Found found{
+      std::max(share_of(away, opened), failed_share(e.totals).value_or(0)),
+      fmt::format("The server turned away {} of {} connections: it accepted them and closed them "
+                  "at once, without having read a request, as servers do above a limit on their "
+                  "clients",
+                  count_text(away), count_text(opened)),
+      {{"tcp_turned_away", away}, {"tcp_handshakes", static_cast<double>(f.tcp_handshakes)}}};
+  if (open > 0) {
+    found.sentence += fmt::format("; at most {} of its connections were open at the end of a tick",
+                                  count_text(open));
+    found.proofs.push_back({"tcp_connections", open});
+  }
+  if (const auto fds = used_up_descriptors(e)) {
+    const double used = std::min(value_of(fds->used), value_of(fds->limit));
+    found.sentence += fmt::format("; it had {} of its {} file descriptors open", count_text(used),
+                                  count_text(value_of(fds->limit)));
+    found.proofs.push_back({"fds_used", value_of(fds->used)});
+    found.proofs.push_back({"fds_limit", value_of(fds->limit)});
+  }
+  return found;
+}
+
+/// Connections that were open and then cut off.
 MaybeFound connections_reset(const Facts& e) {
   const FlowInterval& f = e.totals.flows;
   const double reset = value_of(f.tcp_server_resets);
@@ -1116,7 +1159,7 @@ struct Rule {
   std::string_view next_step;
   /// Left out if one of these earlier rules applies, because it is a symptom of theirs, or because
   /// they describe the same thing more precisely.
-  std::array<std::string_view, 6> unless = {};
+  std::array<std::string_view, 7> unless = {};
 };
 
 constexpr std::array kRules = {
@@ -1126,10 +1169,19 @@ constexpr std::array kRules = {
     Rule{"capture_bottleneck", FindingKind::kMeasurement, capture_lost_packets,
          "a recording with a narrower filter counts the same flows and replies",
          "record again with a filter, or with a larger --buffer-size"},
-    Rule{"descriptor_limit", FindingKind::kFailedWork, descriptor_limit,
+    Rule{"connections_turned_away", FindingKind::kFailedWork, connections_turned_away,
+         "the server means to: it only greets, or its own counter of rejected connections stands "
+         "still",
+         "raise its limit on clients (maxclients of redis, -c of memcached, max_connections) and "
+         "with it RLIMIT_NOFILE, or have clients keep fewer connections: look for pools that are "
+         "too large"},
+    Rule{"descriptor_limit",
+         FindingKind::kFailedWork,
+         descriptor_limit,
          "`strace -e accept4,openat` of the process shows no EMFILE",
          "raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=), or look for descriptors that are not "
-         "closed"},
+         "closed",
+         {"connections_turned_away"}},
     Rule{"accept_queue_overflow",
          FindingKind::kFailedWork,
          accept_queue_overflow,
@@ -1149,7 +1201,7 @@ constexpr std::array kRules = {
          "the clients closed first, and the server only answered what still came",
          "look into the server's log, and at its limits (maxclients, max_connections, "
          "worker_connections) and timeouts",
-         {"descriptor_limit", "accept_queue_overflow"}},
+         {"descriptor_limit", "accept_queue_overflow", "connections_turned_away"}},
     Rule{"downstream_fails", FindingKind::kFailedWork, downstream_fails,
          "the server tries another address after that, and means to",
          "see who listens at that address (`ss -ltnp`), and its own log at the moments that \"Over "
@@ -1173,7 +1225,7 @@ constexpr std::array kRules = {
          "replies came by a way that was not captured, or the client asks for none",
          "compare the server's log with the number of requests: did it read them?",
          {"receive_buffer_overflow", "accept_queue_overflow", "descriptor_limit",
-          "connections_refused", "connections_reset", "silent_flows"}},
+          "connections_refused", "connections_reset", "silent_flows", "connections_turned_away"}},
     Rule{"starved_by_quota", FindingKind::kLateReplies, starved_by_quota,
          "the same run without the quota is as late",
          "raise cpu.max of the cgroup, or use fewer threads than the quota has CPUs"},

@@ -1,7 +1,9 @@
 #include "core/base/result.h"
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 namespace topspin {
 
@@ -9,6 +11,11 @@ void check_failed(const char* condition, const char* file, int line) {
   std::fprintf(stderr, "topspin: internal error: CHECK(%s) failed at %s:%d; please report this\n",
                condition, file, line);
   std::abort();
+}
+
+Error os_error(std::string_view what) {
+  const int number = errno;
+  return make_error(ErrorCode::kInternal, std::string(what) + ": " + std::strerror(number), number);
 }
 
 int exit_code(ErrorCode code) {

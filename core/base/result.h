@@ -7,6 +7,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 
@@ -39,6 +40,9 @@ int exit_code(ErrorCode code);
 inline Error make_error(ErrorCode code, std::string message, int os_errno = 0) {
   return Error{code, os_errno, std::move(message)};
 }
+
+/// "what: Permission denied", kInternal, from errno. Call it right after the failed call.
+Error os_error(std::string_view what);
 
 /// Either a T or an Error. Access to the one that it does not hold aborts.
 template <typename T>

@@ -160,6 +160,7 @@ struct FlowInterval {
   uint64_t tcp_handshakes = 0;
   std::optional<uint64_t> tcp_zero_windows;     // absent in runs that did not count them
   std::optional<uint64_t> tcp_server_resets;    // the same
+  std::optional<uint64_t> tcp_turned_away;      // the same
   std::optional<uint64_t> tcp_never_completed;  // likewise; does not include refused ones
 
   uint64_t time_went_backwards = 0;  // packets stamped earlier than one before them
@@ -306,6 +307,10 @@ void FlowInterval::for_each_number(Visit visit) {
   visit(N::count("tcp_server_resets", "TCP connections reset by the server",
                  "Open connections that the responder ended with a RST segment."),
         &F::tcp_server_resets);
+  visit(N::count("tcp_turned_away", "TCP connections turned away",
+                 "Connections that the responder ended within a second, before the initiator had "
+                 "sent anything, or by a reset after its first message."),
+        &F::tcp_turned_away);
   visit(N::count("tcp_refused", "TCP connections refused", "RST segments that answer a SYN."),
         &F::tcp_refused);
   visit(N::count("tcp_handshakes", "TCP handshakes", "Handshakes completed."), &F::tcp_handshakes);

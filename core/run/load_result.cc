@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "core/base/check.h"
+#include "core/base/text.h"
 
 namespace topspin {
 
@@ -15,6 +16,11 @@ namespace {
 constexpr std::array<std::string_view, 6> kWorkloadNames = {
     "udp-pingpong", "udp-flood", "tcp-connect", "http", "accept-queue", "script",
 };
+
+template <typename T>
+void add_if_known(std::optional<T>& sum, const std::optional<T>& more) {
+  if (more) sum = sum.value_or(0) + *more;
+}
 
 }  // namespace
 
@@ -96,14 +102,35 @@ void TcpAccounts::merge(const TcpAccounts& other) {
   for_each_field([&](std::string_view, auto field) { this->*field += other.*field; });
 }
 
-void GeneratorCost::add_generator(const GeneratorCost& other) {
-  wall_ns = std::max(wall_ns, other.wall_ns);
+void GeneratorCost::add_counts(const GeneratorCost& other) {
   cpu_ns += other.cpu_ns;
   receive_drops += other.receive_drops;
-  rss_bytes += other.rss_bytes;
-  descriptors_max += other.descriptors_max;
   sockets_opened += other.sockets_opened;
   shared_sockets = shared_sockets || other.shared_sockets;
+}
+
+void GeneratorCost::add_generator(const GeneratorCost& other) {
+  add_counts(other);
+  wall_ns = std::max(wall_ns, other.wall_ns);
+  rss_bytes += other.rss_bytes;
+  descriptors_max += other.descriptors_max;
+}
+
+void GeneratorCost::add_later(const GeneratorCost& other) {
+  add_counts(other);
+  wall_ns += other.wall_ns;
+  add_if_known(host_busy_ns, other.host_busy_ns);
+  add_if_known(host_steal_ns, other.host_steal_ns);
+  rss_bytes = std::max(rss_bytes, other.rss_bytes);
+  descriptors_max = std::max(descriptors_max, other.descriptors_max);
+}
+
+void KernelCounters::add_later(const KernelCounters& other) {
+  add_if_known(udp_rcvbuf_errors, other.udp_rcvbuf_errors);
+  add_if_known(udp_no_ports, other.udp_no_ports);
+  add_if_known(tcp_passive_opens, other.tcp_passive_opens);
+  add_if_known(tcp_listen_overflows, other.tcp_listen_overflows);
+  add_if_known(tcp_listen_drops, other.tcp_listen_drops);
 }
 
 void HttpAccounts::merge(const HttpAccounts& other) {
@@ -115,6 +142,10 @@ void HttpAccounts::merge(const HttpAccounts& other) {
   for (const auto& [reason, count] : other.failures) count_failure(reason, count);
   sent_again += other.sent_again;
   cookies_dropped += other.cookies_dropped;
+}
+
+void HttpAccounts::count_malformed(std::string_view head) {
+  if (malformed++ == 0) malformed_head = sanitize_for_terminal(head);
 }
 
 void HttpAccounts::count_failure(const std::string& reason, uint64_t times) {
@@ -164,6 +195,22 @@ void LoadPart::merge(const LoadPart& other) {
   own_lateness.merge(other.own_lateness);
 }
 
+void LoadResult::add_counts(const LoadResult& more) {
+  clients_joined += more.clients_joined;
+  planned += more.planned;
+  total.merge(more.total);
+  merge_accounts(tcp, more.tcp);
+  merge_accounts(http, more.http);
+  merge_accounts(script, more.script);
+  merge_accounts(tls, more.tls);
+  connect_latency.merge(more.connect_latency);
+  bytes_received += more.bytes_received;
+  port_unreachable += more.port_unreachable;
+  for (const auto& [name, count] : more.errors) errors[name] += count;
+  for (const auto& [reason, count] : more.never_scheduled_reasons)
+    never_scheduled_reasons[reason] += count;
+}
+
 Result<LoadResult> merge_loads(std::span<const LoadResult> loads) {
   if (loads.empty()) return make_error(ErrorCode::kUsage, "there is no load to show");
   LoadResult whole = loads.front();
@@ -186,9 +233,7 @@ Result<LoadResult> merge_loads(std::span<const LoadResult> loads) {
     whole.closed_loop = whole.closed_loop || load.closed_loop;
     whole.gso = whole.gso || load.gso;
     whole.clients_max += load.clients_max;
-    whole.clients_joined += load.clients_joined;
-    whole.planned += load.planned;
-    whole.total.merge(load.total);
+    whole.add_counts(load);
     whole.total.end_ns = std::max(whole.total.end_ns, load.total.end_ns);
     for (size_t i = 0; i < load.stages.size(); ++i) {
       if (i >= whole.stages.size() || whole.stages[i].name != load.stages[i].name) {
@@ -203,26 +248,6 @@ Result<LoadResult> merge_loads(std::span<const LoadResult> loads) {
       stage.clients_to += load.stages[i].clients_to;
     }
     whole.stages.resize(std::min(whole.stages.size(), load.stages.size()));
-    if (load.tcp) {
-      if (!whole.tcp) whole.tcp.emplace();
-      whole.tcp->merge(*load.tcp);
-    }
-    if (load.http) {
-      if (!whole.http) whole.http.emplace();
-      whole.http->merge(*load.http);
-    }
-    if (load.script) {
-      if (!whole.script) whole.script.emplace();
-      whole.script->merge(*load.script);
-    }
-    if (load.tls) {
-      if (!whole.tls) whole.tls.emplace();
-      whole.tls->merge(*load.tls);
-    }
-    whole.connect_latency.merge(load.connect_latency);
-    whole.bytes_received += load.bytes_received;
-    whole.port_unreachable += load.port_unreachable;
-    for (const auto& [name, count] : load.errors) whole.errors[name] += count;
     whole.own.add_generator(load.own);
     whole.invalid_reasons.insert(whole.invalid_reasons.end(), load.invalid_reasons.begin(),
                                  load.invalid_reasons.end());

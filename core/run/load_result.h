@@ -135,6 +135,9 @@ struct KernelCounters {
   std::optional<uint64_t> tcp_passive_opens;     // connections accepted by servers here
   std::optional<uint64_t> tcp_listen_overflows;  // accept queue full
   std::optional<uint64_t> tcp_listen_drops;
+
+  /// Adds what grew during a later load on the same host.
+  void add_later(const KernelCounters& other);
 };
 
 /// What the generator itself used.
@@ -152,6 +155,11 @@ struct GeneratorCost {
 
   /// Adds that of a generator that ran at the same time. What is of the host stays.
   void add_generator(const GeneratorCost& other);
+  /// Adds what the same generator used later.
+  void add_later(const GeneratorCost& other);
+
+ private:
+  void add_counts(const GeneratorCost& other);
 };
 
 /// Whether an answer with this status is a failure: anything that is neither 2xx nor 3xx.
@@ -174,6 +182,8 @@ struct HttpAccounts {
   uint64_t cookies_dropped = 0;  // found no room at their client
 
   static constexpr size_t kMostReasons = 16;
+  /// Counts a reply that is not HTTP, and keeps how the first one began: `head` may be hostile.
+  void count_malformed(std::string_view head);
   /// Counts a failure; under "other reasons" if there are too many.
   void count_failure(const std::string& reason, uint64_t times = 1);
 
@@ -342,7 +352,20 @@ struct LoadResult {
 
   std::vector<std::string> invalid_reasons;  // empty: valid
   bool valid() const { return invalid_reasons.empty(); }
+
+  /// Adds what another load counted: messages, connections, bytes, errors, and their latencies.
+  /// Whether the two ran at the same time or one after the other decides about the rest, which the
+  /// caller joins: times, clients_max, stages, kernel, own, workers and reasons of invalidity.
+  void add_counts(const LoadResult& more);
 };
+
+/// Adds accounts that a load may not have.
+template <typename Accounts>
+void merge_accounts(std::optional<Accounts>& sum, const std::optional<Accounts>& more) {
+  if (!more) return;
+  if (!sum) sum.emplace();
+  sum->merge(*more);
+}
 
 /// Merges the loads of several generators that were started together. Counts are added, histograms
 /// are merged, and stages are joined if their position and name agree. clients_max is the sum,

@@ -21,7 +21,7 @@ enum class CpuHolder : uint8_t {
   kInterrupts,    // interrupts (if the kernel accounts for their time) and stolen time
   kIdle,          // nobody: the CPU was idle and had to wake up
   kQuota,         // nobody: the cgroup's quota held the thread back
-  kUnseen,        // not known: hidden switches, moves to another CPU, no room
+  kUnseen,        // not known: hidden switches, no room
 };
 inline constexpr size_t kCpuHolderCount = 7;
 std::string_view cpu_holder_name(CpuHolder kind);  // "subject", "process", ...

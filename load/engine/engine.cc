@@ -9,7 +9,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include "core/base/os_error.h"
+#include "core/base/result.h"
 #include "core/tick/host_usage.h"
 #include "load/engine/kernel_counters.h"
 #include "load/engine/validity.h"

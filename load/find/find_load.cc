@@ -466,41 +466,11 @@ void add_find_stage(LoadResult& whole, const LoadResult& stage) {
     part.end_ns += offset_ns;
     whole.stages.push_back(std::move(part));
   }
-  whole.total.merge(stage.total);
+  whole.add_counts(stage);
   whole.total.end_ns = offset_ns + stage.total.end_ns;
   whole.clients_max = std::max(whole.clients_max, stage.clients_max);
-  whole.clients_joined += stage.clients_joined;
-  whole.planned += stage.planned;
-  const auto add = [](auto& sum, const auto& more) {
-    if (!more) return;
-    if (!sum) sum.emplace();
-    sum->merge(*more);
-  };
-  add(whole.tcp, stage.tcp);
-  add(whole.http, stage.http);
-  add(whole.script, stage.script);
-  add(whole.tls, stage.tls);
-  whole.connect_latency.merge(stage.connect_latency);
-  whole.bytes_received += stage.bytes_received;
-  whole.port_unreachable += stage.port_unreachable;
-  for (const auto& [name, count] : stage.errors) whole.errors[name] += count;
-  for (const auto& [reason, count] : stage.never_scheduled_reasons)
-    whole.never_scheduled_reasons[reason] += count;
-  add_optional(whole.kernel.udp_rcvbuf_errors, stage.kernel.udp_rcvbuf_errors);
-  add_optional(whole.kernel.udp_no_ports, stage.kernel.udp_no_ports);
-  add_optional(whole.kernel.tcp_passive_opens, stage.kernel.tcp_passive_opens);
-  add_optional(whole.kernel.tcp_listen_overflows, stage.kernel.tcp_listen_overflows);
-  add_optional(whole.kernel.tcp_listen_drops, stage.kernel.tcp_listen_drops);
-  GeneratorCost& own = whole.own;
-  own.wall_ns += stage.own.wall_ns;
-  own.cpu_ns += stage.own.cpu_ns;
-  add_optional(own.host_busy_ns, stage.own.host_busy_ns);
-  add_optional(own.host_steal_ns, stage.own.host_steal_ns);
-  own.receive_drops += stage.own.receive_drops;
-  own.rss_bytes = std::max(own.rss_bytes, stage.own.rss_bytes);
-  own.descriptors_max = std::max(own.descriptors_max, stage.own.descriptors_max);
-  own.shared_sockets = own.shared_sockets || stage.own.shared_sockets;
-  own.sockets_opened += stage.own.sockets_opened;
+  whole.kernel.add_later(stage.kernel);
+  whole.own.add_later(stage.own);
   add_workers(whole, stage);
 }
 

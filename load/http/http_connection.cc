@@ -20,6 +20,39 @@ std::span<uint8_t> read_buffer() {
 
 }  // namespace
 
+bool HttpFailure::is_local() const { return kind == Kind::kSocket && is_local_failure(number); }
+
+std::string count_failure(const HttpFailure& failure, bool is_http2, HttpAccounts& http,
+                          TcpAccounts* tcp) {
+  std::string reason;
+  switch (failure.kind) {
+    case HttpFailure::Kind::kSocket:
+      if (tcp) count_failure(*tcp, failure.number, failure.has_bytes);
+      return std::string(failure_name(failure.number));
+    case HttpFailure::Kind::kTruncated:
+      if (tcp) ++tcp->truncated;
+      return "truncated";
+    case HttpFailure::Kind::kMalformed:
+      if (!is_http2) {
+        if (tcp) ++tcp->failed;
+        http.count_malformed(failure.text);
+        return "not HTTP";
+      }
+      reason = "HTTP/2: " + failure.text;
+      break;
+    case HttpFailure::Kind::kTls: reason = "TLS: " + failure.text; break;
+    case HttpFailure::Kind::kReset:
+      reason = "HTTP/2: the server ended the stream: " + failure.text;
+      break;
+    case HttpFailure::Kind::kNotProcessed: reason = "HTTP/2: the server refused the stream"; break;
+  }
+  if (tcp) {
+    ++tcp->failed;
+    http.count_failure(reason);
+  }
+  return reason;
+}
+
 HttpConnection::HttpConnection(const HttpServer& server, UniqueFd fd, TlsSession* session)
     : server_(server), stream_(std::move(fd)), session_(session), response_(server.keep) {
   if (server.http2) http2_ = std::make_unique<Http2Session>(server.keep, server.streams);

@@ -22,6 +22,7 @@
 
 #include <sys/epoll.h>
 
+#include "core/run/load_result.h"
 #include "load/http/client_stream.h"
 #include "load/http/http2_session.h"
 #include "load/http/http_request.h"
@@ -52,7 +53,17 @@ struct HttpFailure {
   int number = 0;
   bool has_bytes = false;  // of the answer
   std::string text;        // may be hostile
+
+  /// The local kernel refused it.
+  bool is_local() const;
 };
+
+/// Counts a request that failed, and says why: "refused", "truncated", "not HTTP", "TLS: ...". What
+/// came and is not HTTP is counted in `http`. `tcp`: the connections' accounts; they say how it
+/// ended, and `http` then has the reasons of TcpAccounts::failed. Null: the caller keeps the
+/// reasons itself.
+std::string count_failure(const HttpFailure& failure, bool is_http2, HttpAccounts& http,
+                          TcpAccounts* tcp);
 
 struct HttpEvent {
   enum class Kind : uint8_t {

@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 
-#include "core/base/os_error.h"
+#include "core/base/result.h"
 #include "core/base/text.h"
 
 namespace topspin {
@@ -23,18 +23,6 @@ constexpr size_t kMostNameBytes = 80;
 constexpr uint32_t kPortsPerSource = 20'000;
 constexpr std::string_view kTimeout = "timeout";
 constexpr std::string_view kOtherReasons = "others";
-
-std::string_view failure_of(int number) {
-  switch (number) {
-    case ECONNREFUSED: return "refused";
-    case ECONNRESET:
-    case EPIPE: return "reset by the server";
-    case ETIMEDOUT: return kTimeout;
-    default: break;
-  }
-  const char* name = strerrorname_np(number);
-  return name != nullptr ? name : "error";
-}
 
 /// What a script gives a step or a check for a name, as it can be shown and stored.
 std::string plain_name(std::string_view name) {
@@ -60,17 +48,6 @@ Result<SocketAddress> parse_socket_address(const std::string& text) {
   address.length = list->ai_addrlen;
   freeaddrinfo(list);
   return address;
-}
-
-/// Whether the failure is of this host and not of the server.
-bool is_local(int number) {
-  switch (number) {
-    case ECONNREFUSED:
-    case ECONNRESET:
-    case EPIPE:
-    case ETIMEDOUT: return false;
-    default: return true;
-  }
 }
 
 }  // namespace
@@ -733,13 +710,13 @@ Answer ScriptClients::connected(uint32_t index) {
 /// Counts the failure. A connection is then closed.
 Answer ScriptClients::fail_socket(uint32_t index, int number) {
   Socket& socket = sockets_[index];
-  if (is_local(number)) {
+  if (is_local_failure(number)) {
     ++accounts_.local_errors;
     engine_->count_error(number);
   }
   if (socket.is_datagrams && number == ECONNREFUSED) ++port_unreachable_;
   if (!socket.is_datagrams) close_socket(index);
-  return fail_with(failure_of(number));
+  return fail_with(failure_name(number));
 }
 
 /// What came before a datagram is sent does not answer it: it is late, or a second answer.
@@ -865,7 +842,7 @@ std::optional<Answer> ScriptClients::take_response(Socket& socket, bool has_ende
   }
   if (has_ended) response.end_of_stream();
   if (response.state() == HttpResponse::State::kMalformed) {
-    if (http_->malformed++ == 0) http_->malformed_head = sanitize_for_terminal(response.head());
+    http_->count_malformed(response.head());
     socket.inbox.clear();
     return fail_with("not HTTP");
   }
@@ -985,24 +962,9 @@ std::optional<Answer> ScriptClients::take_http_events(uint32_t index) {
         break;
       case HttpEvent::Kind::kAnswered: answer = http_answered(*event->answer); break;
       case HttpEvent::Kind::kFailed:
-        switch (event->failure.kind) {
-          case HttpFailure::Kind::kSocket:
-            if (is_local(event->failure.number)) ++accounts_.local_errors;
-            answer = fail_with(failure_of(event->failure.number));
-            break;
-          case HttpFailure::Kind::kMalformed:
-            if (http_->malformed++ == 0)
-              http_->malformed_head = sanitize_for_terminal(event->failure.text);
-            answer = fail_with("not HTTP");
-            break;
-          case HttpFailure::Kind::kTls:
-            ++tls_->failed;
-            answer = fail_with("TLS: " + event->failure.text);
-            break;
-          case HttpFailure::Kind::kTruncated: answer = fail_with("truncated"); break;
-          case HttpFailure::Kind::kReset:
-          case HttpFailure::Kind::kNotProcessed: answer = fail_with("reset by the server"); break;
-        }
+        if (event->failure.is_local()) ++accounts_.local_errors;
+        if (event->failure.kind == HttpFailure::Kind::kTls) ++tls_->failed;
+        answer = fail_with(count_failure(event->failure, false, *http_, nullptr));
         break;
       case HttpEvent::Kind::kStray: engine_->ledger().unexpected(now_ns()); break;
       case HttpEvent::Kind::kEnded: has_ended = true; break;

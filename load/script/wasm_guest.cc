@@ -11,6 +11,9 @@
 #include "load/script/client_random.h"
 
 namespace topspin {
+
+static_assert(WasmCalls::kMostBytes == ScriptClients::kMostInbox);
+
 namespace {
 
 // What the functions of topspin.h return and take; the header says what they mean.
@@ -20,7 +23,6 @@ constexpr uint64_t kHowMask = 15, kHowAny = 0, kHowExact = 1, kHowLine = 2, kHow
 constexpr uint64_t kHowOptional = 16;
 
 constexpr int64_t kMostGuestDurationNs = int64_t{86'400} * kNanosPerSecond;
-constexpr uint64_t kMostGuestText = ScriptClients::kMostInbox;  // that a guest gives in one call
 
 }  // namespace
 
@@ -28,6 +30,9 @@ constexpr uint64_t kMostGuestText = ScriptClients::kMostInbox;  // that a guest 
 
 WasmGuest::WasmGuest(const LoadOptions& options, ScriptClients& clients)
     : clients_(clients),
+      wasi_({[&clients] { return clients.now_ns(); },
+             [&clients](const std::string& line) { clients.printed(line); }, next_random,
+             ScriptClients::kMostPrintedBytes}),
       data_(options.script_data),
       name_(options.script_name),
       seed_(random_of_load(options.script_seed)),
@@ -53,28 +58,19 @@ Result<std::unique_ptr<WasmGuest>> WasmGuest::open(const LoadOptions& options,
   return guest;
 }
 
-const std::vector<WasmGuest::Function>& WasmGuest::functions() {
-  static const auto* const kAll = [] {
-    auto* all = new std::vector<Function>(own_functions());
-    const std::vector<Function> wasi = wasi_functions();
-    all->insert(all->end(), wasi.begin(), wasi.end());
-    return all;
-  }();
-  return *kAll;
-}
-
 const std::vector<WasmImport>& WasmGuest::imports() {
   static const auto* const kAll = [] {
     auto* all = new std::vector<WasmImport>;
     for (const Function& function : functions()) all->push_back(function.import);
+    for (const Wasi::Function& function : Wasi::functions()) all->push_back(function.import);
     return all;
   }();
   return *kAll;
 }
 
-std::vector<WasmGuest::Function> WasmGuest::own_functions() {
+const std::vector<WasmGuest::Function>& WasmGuest::functions() {
   constexpr std::string_view kModule = "topspin";
-  return {
+  static const auto* const kAll = new std::vector<Function>{
       {{kModule, "id", ":i"}, &WasmGuest::id},
       {{kModule, "time_ns", ":I"}, &WasmGuest::time_ns},
       {{kModule, "sleep", "I"}, &WasmGuest::sleep},
@@ -100,12 +96,14 @@ std::vector<WasmGuest::Function> WasmGuest::own_functions() {
       {{kModule, "data_rows", "ii:i"}, &WasmGuest::data_rows},
       {{kModule, "data_cell", "iiiiiii:i"}, &WasmGuest::data_cell},
   };
+  return *kAll;
 }
 
 ScriptState WasmGuest::start(uint32_t client) {
   if (scripts_.size() <= client) scripts_.resize(client + 1);
   Script& script = scripts_[client];
   script = {};
+  script.imports = imports();
   script.random = random_of_client(seed_, client);
   auto made = machine_->make_instance();
   if (!made.ok()) {
@@ -133,14 +131,18 @@ ScriptState WasmGuest::go_on(uint32_t client) {
         error_ = fmt::format("{}: {}", name_, instance.error());
         // There are no lines to name.
         if (const auto last = instance.last_call(); last && !instance.is_ended_by_us())
-          error_ += fmt::format(" (after {})", name_of(*last));
+          error_ += fmt::format(" (after {})", name_of(imports(), *last));
         return ScriptState::kFailed;
       case WasmMachine::Event::kCalled: break;
     }
-    const Call& call = instance.call();
-    if ((this->*functions()[call.import].serve)(script, call) == Served::kWaits)
-      return ScriptState::kWaits;
+    if (serve(script, instance.call()) == Served::kWaits) return ScriptState::kWaits;
   }
+}
+
+WasmGuest::Served WasmGuest::serve(Script& script, const Call& call) {
+  const std::vector<Function>& own = functions();
+  if (call.import < own.size()) return (this->*own[call.import].serve)(script, call);
+  return wasi_.serve(call.import - own.size(), script, call);
 }
 
 /// The instance ends here if it waits, so no code of the guest runs for this.
@@ -148,50 +150,7 @@ void WasmGuest::drop(uint32_t client) {
   if (client < scripts_.size()) scripts_[client] = {};
 }
 
-std::string WasmGuest::name_of(const Call& call) {
-  const WasmImport& import = imports()[call.import];
-  return fmt::format("{}.{}", import.module, import.name);
-}
-
 // ----- answers -----
-
-WasmGuest::Served WasmGuest::answer(Script& script, uint64_t value) {
-  script.instance->answer(value);
-  return Served::kAnswered;
-}
-
-/// An error of the script: the guest is not asked to go on.
-WasmGuest::Served WasmGuest::end(Script& script, std::string_view what) {
-  script.instance->end_with(fmt::format("{}: {}", name_of(script.instance->call()), what));
-  return Served::kEnded;
-}
-
-/// If it returns false, the guest has been ended.
-bool WasmGuest::read(Script& script, uint64_t offset, uint64_t length, std::string& into) {
-  const auto bytes = script.instance->memory(offset, length);
-  if (!bytes || length > kMostGuestText) {
-    (void)end(script, bytes ? fmt::format("more than {} bytes in one call", kMostGuestText)
-                            : "what it was given is outside of the memory");
-    return false;
-  }
-  into.assign(bytes->begin(), bytes->end());
-  return true;
-}
-
-bool WasmGuest::write(Script& script, uint64_t offset, std::string_view bytes) {
-  const auto place = script.instance->memory(offset, bytes.size());
-  if (!place) {
-    (void)end(script, "the place for its result is outside of the memory");
-    return false;
-  }
-  std::copy(bytes.begin(), bytes.end(), place->begin());
-  return true;
-}
-
-WasmGuest::Served WasmGuest::answer_text(Script& script, Place place, std::string_view text) {
-  if (!write(script, place.offset, text.substr(0, place.length))) return Served::kEnded;
-  return answer(script, text.size());
-}
 
 /// Answers the call in which the guest waits.
 void WasmGuest::finish_call(Script& script, const Answer& done) {

@@ -16,11 +16,13 @@
 #include "load/load.h"
 #include "load/script/script_clients.h"
 #include "load/script/script_guest.h"
+#include "load/wasm/wasi.h"
+#include "load/wasm/wasm_calls.h"
 #include "load/wasm/wasm_machine.h"
 
 namespace topspin {
 
-class WasmGuest : public ScriptGuest {
+class WasmGuest : public ScriptGuest, private WasmCalls {
  public:
   /// At once. Those that leave may take some time for it, and have their instance meanwhile.
   static constexpr uint32_t kMostClients = 10'000;
@@ -38,28 +40,18 @@ class WasmGuest : public ScriptGuest {
   uint64_t memory_max_bytes() const override { return machine_->most_used_bytes(); }
 
  private:
-  // What the arguments of a call say: its place in the guest's memory.
-  struct Place {
-    uint64_t offset = 0;
-    uint64_t length = 0;
-  };
   struct OwnSocket {
     uint32_t index = ~uint32_t{0};
     uint32_t generation = 0;
   };
-  struct Script {
-    std::unique_ptr<WasmMachine::Instance> instance;
-    uint64_t random = 0;             // the generator's state
+  struct Script : WasmClient {
     uint32_t loop = 0;               // of turns
     std::vector<OwnSocket> sockets;  // the guest knows them by their place here
     size_t opening = 0;              // the one that it waits for
     Place into;                      // where what is received goes
     std::unique_ptr<HttpAnswer> response;
     std::string reason;  // of its last failure
-    std::string line;    // that it prints, until it ends
   };
-  enum class Served : uint8_t { kAnswered, kWaits, kEnded };
-  using Call = WasmMachine::Call;
   struct Function {
     WasmImport import;
     Served (WasmGuest::*serve)(Script&, const Call&);
@@ -67,21 +59,13 @@ class WasmGuest : public ScriptGuest {
 
   WasmGuest(const LoadOptions& options, ScriptClients& clients);
   static const std::vector<Function>& functions();
-  static std::vector<Function> own_functions();
-  static std::vector<Function> wasi_functions();
+  /// Those of functions(), and then those of Wasi.
   static const std::vector<WasmImport>& imports();
 
   ScriptState go_on(uint32_t client);
+  Served serve(Script& script, const Call& call);
   void finish_call(Script& script, const Answer& answer);
-  static std::string name_of(const Call& call);
 
-  // What serve functions are made of.
-  static Served answer(Script& script, uint64_t value);
-  static Served end(Script& script, std::string_view what);
-  static bool read(Script& script, uint64_t offset, uint64_t length, std::string& into);
-  static bool write(Script& script, uint64_t offset, std::string_view bytes);
-  /// Writes as much as there is room for, and answers with the whole length.
-  static Served answer_text(Script& script, Place place, std::string_view text);
   Served answer_when_done(Script& script, const std::optional<Answer>& done);
   bool duration(Script& script, uint64_t argument, int64_t least_ns, int64_t& ns) const;
   OwnSocket* own_socket(Script& script, uint64_t number);
@@ -113,21 +97,8 @@ class WasmGuest : public ScriptGuest {
   Served data_rows(Script&, const Call&);
   Served data_cell(Script&, const Call&);
 
-  // WASI (wasm_wasi.cc).
-  Served wasi_no_such(Script&, const Call&);
-  Served wasi_nothing(Script&, const Call&);
-  Served wasi_sizes(Script&, const Call&);
-  Served wasi_clock_time(Script&, const Call&);
-  Served wasi_clock_resolution(Script&, const Call&);
-  Served wasi_close(Script&, const Call&);
-  Served wasi_fdstat(Script&, const Call&);
-  Served wasi_bad_descriptor(Script&, const Call&);
-  Served wasi_seek(Script&, const Call&);
-  Served wasi_write(Script&, const Call&);
-  Served wasi_exit(Script&, const Call&);
-  Served wasi_random(Script&, const Call&);
-
   ScriptClients& clients_;
+  Wasi wasi_;
   std::unique_ptr<WasmMachine> machine_;
   const std::map<std::string, CsvTable>& data_;
   std::string name_;

@@ -187,18 +187,9 @@ LoadResult join_job(const LoadOptions& options, const Schedule& schedule,
     orphaned += about.orphaned;
     store_away += about.store_away;
     sum_planned += about.planned;
-    if (report.tcp) {
-      if (!whole.tcp) whole.tcp.emplace();
-      whole.tcp->merge(*report.tcp);
-    }
-    if (report.http) {
-      if (!whole.http) whole.http.emplace();
-      whole.http->merge(*report.http);
-    }
-    if (report.tls) {
-      if (!whole.tls) whole.tls.emplace();
-      whole.tls->merge(*report.tls);
-    }
+    merge_accounts(whole.tcp, report.tcp);
+    merge_accounts(whole.http, report.http);
+    merge_accounts(whole.tls, report.tls);
     whole.connect_latency.merge(report.connect_latency);
     whole.bytes_received += report.bytes_received;
     whole.port_unreachable += report.port_unreachable;

@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 
 #include "core/base/check.h"
-#include "core/base/os_error.h"
+#include "core/base/result.h"
 
 // The address sanitizer must be told about each change of stacks.
 #if defined(__SANITIZE_ADDRESS__)

@@ -1,40 +1,28 @@
 #include "load/wasm/wasmedge.h"
 
-#include <dlfcn.h>
 #include <fmt/format.h>
-#include <sys/auxv.h>
+
+#include "core/base/shared_library.h"
 
 namespace topspin {
 namespace {
 
 Result<WasmEdge> find_wasmedge() {
-  // A program without a dynamic linker cannot load a library.
-  if (::getauxval(AT_BASE) == 0) {
-    return make_error(ErrorCode::kUnsupported,
-                      "this topspin is linked statically and cannot load WasmEdge, which runs "
-                      "WebAssembly; scripts in Lua work");
-  }
-  void* library = ::dlopen("libwasmedge.so.0", RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) {
-    const char* why = ::dlerror();
-    return make_error(
-        ErrorCode::kUnsupported,
-        fmt::format("a script in WebAssembly needs WasmEdge ({}); install the package libwasmedge0 "
-                    "of Debian 13 or later",
-                    why == nullptr ? "it cannot be loaded" : why));
-  }
+  TOPSPIN_ASSIGN(
+      SharedLibrary library,
+      SharedLibrary::open("libwasmedge.so.0",
+                          {.needed = "a script in WebAssembly needs WasmEdge",
+                           .remedy = "install the package libwasmedge0 of Debian 13 or later",
+                           .if_static = "WasmEdge, which runs WebAssembly; scripts in Lua work"}));
   WasmEdge edge;
-  const char* missing = nullptr;
-#define TOPSPIN_LOAD(name)                                                                         \
-  edge.name = reinterpret_cast<decltype(&::WasmEdge_##name)>(::dlsym(library, "WasmEdge_" #name)); \
-  if (edge.name == nullptr) missing = "WasmEdge_" #name;
+#define TOPSPIN_LOAD(name) library.find("WasmEdge_" #name, edge.name);
   TOPSPIN_WASMEDGE(TOPSPIN_LOAD)
 #undef TOPSPIN_LOAD
-  if (missing != nullptr) {
+  if (!library.missing().empty()) {
     return make_error(ErrorCode::kUnsupported,
                       fmt::format("the installed WasmEdge does not fit: it has no {}; topspin "
                                   "needs version 0.{}",
-                                  missing, WASMEDGE_VERSION_MINOR));
+                                  library.missing(), WASMEDGE_VERSION_MINOR));
   }
   // Its types differ from version to version.
   if (edge.VersionGetMajor() != WASMEDGE_VERSION_MAJOR ||

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -58,6 +59,28 @@ uint64_t syn_retries(int fd) {
   socklen_t length = sizeof info;
   if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return 0;
   return info.tcpi_total_retrans;
+}
+
+std::string_view failure_name(int number) {
+  switch (number) {
+    case ECONNREFUSED: return "refused";
+    case ECONNRESET:
+    case EPIPE: return "reset by the server";
+    case ETIMEDOUT: return "timeout";
+    default: break;
+  }
+  const char* name = strerrorname_np(number);
+  return name != nullptr ? name : "error";
+}
+
+bool is_local_failure(int number) {
+  switch (number) {
+    case ECONNREFUSED:
+    case ECONNRESET:
+    case EPIPE:
+    case ETIMEDOUT: return false;
+    default: return true;
+  }
 }
 
 void count_failure(TcpAccounts& tcp, int number, bool has_bytes) {

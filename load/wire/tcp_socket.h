@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 #include "core/base/unique_fd.h"
 #include "core/run/load_result.h"
@@ -27,6 +28,12 @@ int take_socket_error(int fd);
 
 /// How often the SYN was retransmitted. Call it as soon as the connection is established.
 uint64_t syn_retries(int fd);
+
+/// Why a send, a receive or a connection failed, in words for reports: "refused", "reset by the
+/// server", "timeout"; else errno's name.
+std::string_view failure_name(int number);
+/// Whether the failure is of this host and not of the server.
+bool is_local_failure(int number);
 
 /// Counts a connection that failed with errno `number`. A SYN that the kernel gave up is a timeout.
 void count_failure(TcpAccounts& tcp, int number, bool has_bytes);

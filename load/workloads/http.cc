@@ -330,41 +330,17 @@ class Http : public Workload {
 
   void failed(uint32_t stay, uint64_t number, const HttpFailure& failure) {
     Client& client = clients_[stay];
-    switch (failure.kind) {
-      case HttpFailure::Kind::kSocket:
-        count_failure(tcp_, failure.number, failure.has_bytes);
-        break;
-      case HttpFailure::Kind::kTruncated: ++tcp_.truncated; break;
-      case HttpFailure::Kind::kMalformed:
-        ++tcp_.failed;
-        if (server_.http2) {
-          http_.count_failure("HTTP/2: " + failure.text);
-        } else if (http_.malformed++ == 0) {
-          http_.malformed_head = sanitize_for_terminal(failure.text);
-        }
-        break;
-      case HttpFailure::Kind::kTls:
-        ++tcp_.failed;
-        http_.count_failure("TLS: " + failure.text);
-        break;
-      case HttpFailure::Kind::kReset:
-        ++tcp_.failed;
-        http_.count_failure("HTTP/2: the server ended the stream: " + failure.text);
-        break;
-      case HttpFailure::Kind::kNotProcessed: {
-        const auto exchange = find(client.open, number);
-        if (exchange != client.open.end() && exchange->again < kMaxAgain) {
-          ++http_.sent_again;
-          ++exchange->again;
-          client.again.push_back(std::move(*exchange));
-          remove(client.open, exchange);
-          return;
-        }
-        ++tcp_.failed;
-        http_.count_failure("HTTP/2: the server refused the stream");
-        break;
+    if (failure.kind == HttpFailure::Kind::kNotProcessed) {
+      const auto exchange = find(client.open, number);
+      if (exchange != client.open.end() && exchange->again < kMaxAgain) {
+        ++http_.sent_again;
+        ++exchange->again;
+        client.again.push_back(std::move(*exchange));
+        remove(client.open, exchange);
+        return;
       }
     }
+    (void)count_failure(failure, server_.http2, http_, &tcp_);
     end(stay, number);
   }
 

@@ -38,12 +38,18 @@ struct Span {
   double value = 0;  // for numbers and times
   Unit unit = Unit::kCount;
   bool at_least = false;  // `value` is only a lower bound
+  bool plus = false;      // a difference: `value` is shown with its sign
   bool strong = false;
   Tone tone = Tone::kPlain;
   std::string path = {};  // where `report --format json` has the number; empty: nowhere
   size_t run = 0;         // the run that the number is from
 };
 using Line = std::vector<Span>;
+
+/// What stands before a number; a minus is part of the number.
+inline std::string before_number(const Span& span, std::string_view at_least) {
+  return std::string(span.at_least ? at_least : "") + (span.plus && span.value >= 0 ? "+" : "");
+}
 
 Span words(std::string_view text, size_t most_bytes = kPageTextBytes);
 /// REQUIRES: `text` is a literal in the source.
@@ -86,6 +92,11 @@ Span bytes(const T& value) {
   return detail::measured(Unit::kBytes, value);
 }
 
+/// "+13.2us".
+inline Span difference(Span span) {
+  span.plus = true;
+  return span;
+}
 inline Span strong(Span span) {
   span.strong = true;
   return span;

@@ -35,7 +35,7 @@ Html code_text(const Span& span) {
 }
 
 Html number_text(const Span& span) {
-  Html text = html_words((span.at_least ? "≥ " : "") + page_number(span.unit, span.value));
+  Html text = html_words(before_number(span, "≥ ") + page_number(span.unit, span.value));
   if (span.path.empty()) return text;
   // Adds the machine-readable value and its path in the JSON report.
   return Html::format(R"(<data value="{}" data-path="{}" data-run="{}">{}</data>)",
@@ -228,6 +228,12 @@ Html blocks_html(const std::vector<Block>& blocks) {
       for (; i < blocks.size() && is_small_plot(blocks[i]); ++i)
         html += std::visit(BlockHtml{}, blocks[i].body);
       html += "</div>\n";
+      continue;
+    }
+    // A page has plots instead of curves, and so no heading for them.
+    if (std::holds_alternative<Side>(blocks[i].body) && i + 1 < blocks.size() &&
+        std::holds_alternative<Curves>(blocks[i + 1].body)) {
+      i += 2;
       continue;
     }
     if (blocks[i].place == Place::kWhole) {

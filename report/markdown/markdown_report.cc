@@ -33,7 +33,7 @@ Markdown bare_span(const Span& span) {
     case Span::Kind::kAbsent: return "–";
     case Span::Kind::kTime: return own(page_time(static_cast<int64_t>(span.value)));
     case Span::Kind::kNumber:
-      return own((span.at_least ? "≥ " : "") + page_number(span.unit, span.value));
+      return own(before_number(span, "≥ ") + page_number(span.unit, span.value));
     case Span::Kind::kCode:
       return Markdown::format("<code>{}</code>", Markdown::escaped(span.text, span.most_bytes));
     case Span::Kind::kOurs: return own(span.text);

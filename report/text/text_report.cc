@@ -56,7 +56,7 @@ Text span_text(const Span& span) {
     case Span::Kind::kAbsent: return "-";
     case Span::Kind::kTime: return own(format_utc(static_cast<int64_t>(span.value)));
     case Span::Kind::kNumber:
-      return own((span.at_least ? ">=" : "") + plain_number(span.unit, span.value));
+      return own(before_number(span, ">=") + plain_number(span.unit, span.value));
     case Span::Kind::kWords:
     case Span::Kind::kOurs:
     case Span::Kind::kCode:

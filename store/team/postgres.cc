@@ -3,12 +3,11 @@
 #include <cstring>
 #include <utility>
 
-#include <dlfcn.h>
 #include <endian.h>
 #include <fmt/format.h>
 #include <libpq-fe.h>
-#include <sys/auxv.h>
 
+#include "core/base/shared_library.h"
 #include "store/team_address.h"
 
 namespace topspin {
@@ -28,32 +27,21 @@ struct Libpq {
 };
 
 Result<Libpq> load_libpq() {
-  // A program without a dynamic linker cannot load a library.
-  if (::getauxval(AT_BASE) == 0) {
-    return make_error(ErrorCode::kUnsupported,
-                      "this topspin is linked statically and cannot load libpq, the library of "
-                      "PostgreSQL; use the package of your distribution for a team's store");
-  }
-  void* library = ::dlopen("libpq.so.5", RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) {
-    const char* why = ::dlerror();
-    return make_error(
-        ErrorCode::kUnsupported,
-        fmt::format(
-            "a team's store needs libpq, the library of PostgreSQL ({}); install the package "
-            "libpq5 (Debian, Ubuntu) or libpq (Fedora)",
-            why == nullptr ? "it cannot be loaded" : why));
-  }
+  TOPSPIN_ASSIGN(
+      SharedLibrary library,
+      SharedLibrary::open(
+          "libpq.so.5", {.needed = "a team's store needs libpq, the library of PostgreSQL",
+                         .remedy = "install the package libpq5 (Debian, Ubuntu) or libpq (Fedora)",
+                         .if_static = "libpq, the library of PostgreSQL; use the package of your "
+                                      "distribution for a team's store"}));
   Libpq pq;
-  const char* missing = nullptr;
-#define TOPSPIN_LOAD(function)                                                        \
-  pq.function = reinterpret_cast<decltype(&::function)>(::dlsym(library, #function)); \
-  if (pq.function == nullptr) missing = #function;
+#define TOPSPIN_LOAD(function) library.find(#function, pq.function);
   TOPSPIN_LIBPQ(TOPSPIN_LOAD)
 #undef TOPSPIN_LOAD
-  if (missing != nullptr) {
-    return make_error(ErrorCode::kUnsupported,
-                      fmt::format("the installed libpq is too old: it has no {}", missing));
+  if (!library.missing().empty()) {
+    return make_error(
+        ErrorCode::kUnsupported,
+        fmt::format("the installed libpq is too old: it has no {}", library.missing()));
   }
   return pq;
 }

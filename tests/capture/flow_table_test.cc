@@ -1641,6 +1641,69 @@ TEST(FlowTable, ResetsOfTheServerAreThoseOfOpenConnectionsThatItSends) {
   EXPECT_EQ(i.tcp_refused, 1u);
 }
 
+TEST(FlowTable, ConnectionsAreTurnedAwayBeforeTheServerHasReadAnything) {
+  const auto turned_away = [](const auto& rest) {
+    auto table = make_table();
+    observe(*table, segment(kStart, true, kTcpSyn, 0));
+    observe(*table, segment(kStart + kMs, false, kTcpSyn | kTcpAck, 0));
+    observe(*table, segment(kStart + 2 * kMs, true, kTcpAck, 1));
+    rest([&](int64_t after_ns, bool from_initiator, uint8_t flags, uint32_t sequence,
+             uint32_t payload) {
+      observe(*table,
+              segment(kStart + 2 * kMs + after_ns, from_initiator, flags, sequence, payload));
+    });
+    return *table->take_interval(kStart + 9 * kS).tcp_turned_away;
+  };
+  constexpr uint8_t kEnd = kTcpFin | kTcpAck;
+  // memcached, whose client asks only later, which the kernel answers with a reset.
+  EXPECT_EQ(turned_away([](auto send) {
+              send(kMs, false, kTcpAck, 1, 33);
+              send(kMs, false, kEnd, 34, 0);
+              send(50 * kMs, true, kTcpAck, 1, 7);
+              send(50 * kMs, false, kTcpRst, 35, 0);
+            }),
+            1u);
+  // The same with a client that has already asked: the request is not read.
+  EXPECT_EQ(turned_away([](auto send) {
+              send(kMs, true, kTcpAck, 1, 7);
+              send(2 * kMs, false, kTcpAck, 1, 33);
+              send(2 * kMs, false, kTcpRst, 34, 0);
+            }),
+            1u);
+  // The same once more: the client reads why, and closes before the server does.
+  EXPECT_EQ(turned_away([](auto send) {
+              send(kMs, true, kTcpAck, 1, 7);
+              send(2 * kMs, false, kTcpAck, 1, 33);
+              send(3 * kMs, true, kEnd, 8, 0);
+              send(4 * kMs, false, kTcpRst, 34, 0);
+            }),
+            1u);
+  // A server that answers and closes has read the request.
+  EXPECT_EQ(turned_away([](auto send) {
+              send(kMs, true, kTcpAck, 1, 7);
+              send(2 * kMs, false, kTcpAck, 1, 33);
+              send(2 * kMs, false, kEnd, 34, 0);
+              send(3 * kMs, true, kEnd, 8, 0);
+            }),
+            0u);
+  // Neither a client that leaves first, nor one that said nothing for a long time.
+  EXPECT_EQ(turned_away([](auto send) {
+              send(kMs, true, kEnd, 1, 0);
+              send(2 * kMs, false, kEnd, 1, 0);
+            }),
+            0u);
+  EXPECT_EQ(turned_away([](auto send) { send(5 * kS, false, kEnd, 1, 0); }), 0u);
+  // A reset in a conversation is one, soon or not.
+  EXPECT_EQ(turned_away([](auto send) {
+              for (uint32_t i = 0; i < 2; ++i) {
+                send(10 * kMs * i + kMs, true, kTcpAck, 1 + 7 * i, 7);
+                send(10 * kMs * i + 2 * kMs, false, kTcpAck, 1 + 33 * i, 33);
+              }
+              send(13 * kMs, false, kTcpRst, 67, 0);
+            }),
+            0u);
+}
+
 TEST(FlowTable, TlsMayBeginAfterAPlainTurn) {
   // PostgreSQL: SSLRequest and its answer, then TLS 1.2, one request, an alert and FIN.
   auto table = make_table();

@@ -30,7 +30,8 @@ TEST_P(PlantedFaults, are_found_first_and_not_in_the_twin) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cheap, PlantedFaults,
-                         testing::Values("delayed_ack", "event_loop_blocked_asyncio", "lock_c",
+                         testing::Values("connections_turned_away_memcached", "delayed_ack",
+                                         "event_loop_blocked_asyncio", "lock_c",
                                          "receive_buffer_overflow"),
                          [](const auto& tested) { return std::string(tested.param); });
 

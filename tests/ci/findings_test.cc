@@ -192,6 +192,34 @@ TEST(Findings, ConnectionsThatTheServerResets) {
   EXPECT_THAT(run.sentence(), HasSubstr("800 of 820 connections"));
 }
 
+TEST(Findings, ConnectionsThatTheServerTurnsAwayAndThoseThatItOnlyGreets) {
+  MadeUpRun run;
+  run.merged().flows.tcp_handshakes = 1575;
+  run.merged().flows.unanswered = 99;
+  run.merged().flows.tcp_server_resets = 1500;
+  run.merged().flows.tcp_turned_away = 10;
+  EXPECT_EQ(run.first(), "connections_reset") << "some of them soon";
+  run.merged().flows.tcp_turned_away = 1500;
+  EXPECT_EQ(run.only(), "connections_turned_away");
+  EXPECT_THAT(run.sentence(), HasSubstr("1,500 of 1,575 connections"));
+  EXPECT_THAT(run.sentence(), Not(HasSubstr("descriptors")));
+  // A limit on clients may be that of descriptors, which the server keeps itself.
+  run.fold->greatest.resources.emplace();
+  run.fold->greatest.resources->process_fds = {100, 100};
+  EXPECT_EQ(run.only(), "connections_turned_away");
+  EXPECT_THAT(run.sentence(), HasSubstr("100 of its 100 file descriptors"));
+  run.fold->greatest.resources.reset();
+  // All of them, and none is open for long: so it means to.
+  run.merged().flows.tcp_server_resets = run.merged().flows.unanswered = 0;
+  run.merged().flows.tcp_turned_away = 1575;
+  EXPECT_EQ(run.first(), kNothing);
+  // All that are new, while older ones stay.
+  run.fold->greatest.sockets.emplace();
+  run.fold->greatest.sockets->tcp_connections = 75;
+  EXPECT_EQ(run.first(), "connections_turned_away");
+  EXPECT_THAT(run.sentence(), HasSubstr("at most 75 of its connections were open"));
+}
+
 TEST(Findings, FlowsThatWentSilent) {
   MadeUpRun run;
   run.fold->greatest.flows.periodic_flows = 2000;

@@ -351,6 +351,31 @@ TEST(Wasm, NoPlaceAndNoLengthReachesOutOfTheMemory) {
   }
 }
 
+TEST(Wasm, WhatAProgramPrintsInPiecesIsLimitedInSum) {
+  NEED_WAT();
+  // Two pieces of one place. The module ends with WASI's errno, or with 99 if not all was written.
+  const auto ends_with = [](uint32_t piece_bytes) {
+    MisbehavingUdpServer server({});
+    const LoadResult result =
+        run_module(module_load(server.target(), "1:1 over 20ms",
+                               of_wat(fmt::format(R"((module
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+    (memory 10)
+    (func (export "client") (local $errno i32)
+      (i32.store (i32.const 0) (i32.const 64)) (i32.store (i32.const 4) (i32.const {0}))
+      (i32.store (i32.const 8) (i32.const 64)) (i32.store (i32.const 12) (i32.const {0}))
+      (local.set $errno (call $write (i32.const 1) (i32.const 0) (i32.const 2) (i32.const 16)))
+      (if (local.get $errno) (then (call $exit (local.get $errno))))
+      (if (i32.ne (i32.load (i32.const 16)) (i32.const {1})) (then (call $exit (i32.const 99)))))))",
+                                                  piece_bytes, 2 * piece_bytes))));
+    return result.script->errors.empty() ? "" : result.script->errors.begin()->first;
+  };
+  EXPECT_EQ(ends_with(512 << 10), "");
+  EXPECT_THAT(ends_with((512 << 10) + 1), HasSubstr("it ended with exit code 28"));
+  EXPECT_THAT(ends_with(UINT32_MAX), HasSubstr("it ended with exit code 28"));
+}
+
 TEST(Wasm, ASlowModuleCannotPassForASlowServer) {
   NEED_WAT();
   MisbehavingUdpServer server({});

@@ -8,9 +8,11 @@
 #include <gtest/gtest.h>
 
 #include "core/tick/numbers.h"
+#include "report/html/blocks.h"
 #include "report/html/html_report.h"
 #include "report/html/html_text.h"
 #include "report/markdown/markdown_report.h"
+#include "report/sections/all.h"
 #include "report/sections/sections.h"
 #include "report/text/text.h"
 #include "report/text/text_report.h"
@@ -145,6 +147,42 @@ TEST(Document, EachDistributionOfTheRegistryIsInEachReport) {
       EXPECT_NE(report.find(label), std::string::npos) << number.name;
   }
   EXPECT_GE(measured, 6u);
+}
+
+TEST(Document, DistributionsOfZerosAreNamedAndNotInTheTable) {
+  TemporaryDirectory directory;
+  const std::string id = store_report_run(directory.file(), {.name = "x"});
+  ReportPage page = read_page(directory.file(), {id});
+  auto& stretch = page.runs[0].fold.merged.scheduler->busy_stretch;
+  auto& oversleep = page.runs[0].fold.merged.scheduler->timer_oversleep;
+  stretch.emplace().record_n(0, 5);
+  oversleep.emplace().record_n(0, 4);
+  oversleep->record(1'000);
+  const std::string text = text_report(page);
+  EXPECT_THAT(text, ContainsRegex("because all their samples are 0: Busy stretches"));
+  EXPECT_THAT(text, Not(HasSubstr("\n  Busy stretches ")));
+  EXPECT_THAT(text, ContainsRegex("\n  Timer oversleep +5"));
+}
+
+TEST(Document, ChangesHaveTheirSignAndTheUnitsOfTheOthers) {
+  Judgement judgement;
+  Comparison c;
+  c.metric = {"reply_ns", "ns", Better::kLower, 0.1, false};
+  c.a = 10'000;
+  c.b = 13'200;
+  c.change = 3'200;
+  judgement.causes = {c};
+  c.change = -3'200;
+  judgement.causes.push_back(c);
+  const auto page = [&] {
+    return html_section({"changes", "What changed", sections::causes_of_change(judgement)}).str();
+  };
+  const std::string html = page();
+  EXPECT_THAT(html, HasSubstr("+3.20\u202fµs"));
+  EXPECT_THAT(html, HasSubstr("-3.20\u202fµs"));
+  EXPECT_THAT(html, HasSubstr("<p>Times are means")) << "nothing is said to be before it";
+  judgement.why = "p99 +3.20us";
+  EXPECT_THAT(page(), HasSubstr("<p>p99 +3.20us. Times are means"));
 }
 
 TEST(Document, OfADoctorSaysWhatMendsWhatAndHandsNothingOn) {

@@ -283,6 +283,28 @@ TEST_F(PageInBrowser, OnPaperEachPlotIsAsWideAsItsPlace) {
   browser_->paper(false);
 }
 
+/// What is folded on the screen would be missing there.
+TEST_F(PageInBrowser, OnPaperFindingsAreUnfolded) {
+  open_report({a_});
+  const std::string findings = "document.querySelectorAll('.causes details')";
+  const auto open = [&] {
+    return browser_->evaluate("Array.from(" + findings + ", finding => finding.open)");
+  };
+  browser_->evaluate("for (const finding of " + findings + ") finding.open = false");
+  ASSERT_GE(open().size(), 1u);
+  for (const Json& is_open : open()) EXPECT_EQ(is_open, false);
+  browser_->paper(true);
+  for (const Json& is_open : open()) EXPECT_EQ(is_open, true);
+  // Without the script, their sentences are there.
+  browser_->evaluate("for (const finding of " + findings + ") finding.open = false");
+  for (const Json& height : browser_->evaluate(
+           "Array.from(" + findings + ", finding => finding.getBoundingClientRect().height)"))
+    EXPECT_GT(height.get<double>(), 0);
+  browser_->evaluate("for (const finding of " + findings + ") finding.open = true");
+  browser_->paper(false);
+  for (const Json& is_open : open()) EXPECT_EQ(is_open, false) << "as before";
+}
+
 /// Perfetto reads its traces with the browser's JSON parser, and so does this test.
 TEST_F(PageInBrowser, ReadsThePerfettoTrace) {
   const std::string file = dir_.file("trace.json");

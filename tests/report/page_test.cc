@@ -245,6 +245,13 @@ TEST(HtmlPage, ComparesAAndBAndTellsAHistory) {
   const std::string html = html_report(compared);
   EXPECT_NE(html.find("id=\"comparison\""), std::string::npos);
   EXPECT_NE(html.find("reply_latency_ns_p99"), std::string::npos);
+  // Curves are for reports without plots; here they would leave their headings.
+  const size_t over_time = html.find("<section id=\"timeline\"");
+  ASSERT_NE(over_time, std::string::npos);
+  const std::string above_plots =
+      html.substr(over_time, html.find("class=\"toolbar\"", over_time) - over_time);
+  EXPECT_EQ(above_plots.find("<h3>"), std::string::npos) << above_plots;
+  EXPECT_NE(text_report(compared).find("\n  A\n"), std::string::npos);
 
   const ReportPage history = read_page(directory.file(), {a, b, "last"});
   EXPECT_EQ(history.history_runs.size(), 2u);

@@ -98,5 +98,49 @@ TEST(LoadRows, SeveralLoadsAreShownAsOne) {
   EXPECT_FALSE(merge_loads({}).ok());
 }
 
+/// What add_counts() adds up. A field that is added to LoadResult or to one of its parts must be
+/// named here, on one side or the other, before this compiles.
+auto counts_of(const LoadResult& load) {
+  const auto& [workload, target, replies, wall, monotonic, early, clients, joined, stages, total,
+               planned, has_plan, closed, tcp, http, script, tls, connect, bytes, unreachable,
+               errors, kernel, own, gso, workers, are_threads, never_scheduled_reasons, find,
+               reasons] = load;
+  const auto& [name, begin, end, from, to, accounts, intended, actual, lateness] = total;
+  return std::tie(accounts, intended, actual, lateness, joined, planned, tcp, http, script, tls,
+                  connect, bytes, unreachable, errors, never_scheduled_reasons);
+}
+
+/// A listing for each of them.
+std::vector<std::vector<std::string>> listings_of(const LoadResult& load) {
+  std::vector<std::vector<std::string>> listings;
+  std::apply(
+      [&](const auto&... count) { (listings.push_back(Listing::of(std::vector{count})), ...); },
+      counts_of(load));
+  return listings;
+}
+
+TEST(LoadRows, EveryCountOfALoadIsAddedUp) {
+  LoadResult more, sum;
+  Filler filler;
+  filler.fill(more);
+  filler.fill(more.never_scheduled_reasons);
+  const auto nothing = listings_of(sum), once = listings_of(more);
+  sum.add_counts(more);
+  EXPECT_EQ(listings_of(sum), once);
+  sum.add_counts(more);
+  const auto twice = listings_of(sum);
+  ASSERT_EQ(twice.size(), once.size());
+  for (size_t i = 0; i < once.size(); ++i) {
+    EXPECT_NE(nothing[i], once[i]) << "the field was not filled";
+    EXPECT_NE(twice[i], once[i]) << once[i].front();
+  }
+  // What is not a count stays as it was.
+  const LoadResult fresh;
+  EXPECT_EQ(sum.target, fresh.target);
+  EXPECT_EQ(sum.clients_max, fresh.clients_max);
+  EXPECT_TRUE(sum.stages.empty() && sum.workers.empty() && sum.valid());
+  EXPECT_EQ(sum.own.cpu_ns, 0);
+}
+
 }  // namespace
 }  // namespace topspin

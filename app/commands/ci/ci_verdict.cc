@@ -24,7 +24,7 @@
 #include "ci/judgement/looks.h"
 #include "ci/run_selection.h"
 #include "core/base/clock.h"
-#include "core/base/os_error.h"
+#include "core/base/result.h"
 #include "report/export/export.h"
 #include "report/html/html_report.h"
 #include "report/json/reports.h"

@@ -200,7 +200,7 @@ int BPF_PROG(sched_switch, bool preempt, struct task_struct* prev, struct task_s
 
 SEC("tp_btf/sched_migrate_task")
 int BPF_PROG(sched_migrate_task, struct task_struct* task, int to) {
-  return FOLLOW(task, bpf_storage) ? migrated(task, to, true) : 0;
+  return FOLLOW(task, bpf_storage) ? migrated(task, to) : 0;
 }
 
 SEC("tp_btf/sched_process_fork")

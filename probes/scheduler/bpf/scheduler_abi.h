@@ -86,15 +86,16 @@ struct topspin_holder_slot {
 };
 
 /* The threads of the subject that wait for a CPU, and what held the CPU meanwhile. Written under
- * the lock of its run queue (except arrived_ns). At each switch, the thread that leaves the CPU is
+ * the lock of its run queue (except `arrived`). At each switch, the thread that leaves the CPU is
  * charged with the time that all of them have waited since the previous switch:
  * waiting * now - since_sum_ns.
  */
 struct topspin_queue {
   __u64 waiting;       /* how many */
   __u64 since_sum_ns;  /* for each of them the time from which its wait is uncharged, summed */
-  __u64 arrived_ns;    /* when a waiting thread was moved here from another CPU, if it is not yet in
-                          `waiting`; 0: none */
+  __u64 arrived;       /* waiting threads that were moved here from other CPUs and are not yet in
+                          `waiting`: how many, and above TOPSPIN_ARRIVED_BITS the sum of the times
+                          at which they were moved. Written by the CPUs that they come from */
   __u64 charged_ns;    /* the last charge */
   __u64 stolen_ns;     /* at that time, the run queue's clock minus its task clock; 0: not known */
   __u64 emptied_ns;    /* when `waiting` was last set to 0 because the CPU went idle */
@@ -104,6 +105,9 @@ struct topspin_queue {
   __u64 held_ns[TOPSPIN_HOLDERS]; /* for kinds without names */
   struct topspin_holder_slot slots[TOPSPIN_HOLDER_SLOTS];
 };
+
+/* Of topspin_queue::arrived. What overflows above is the sum's high bits, which are not needed. */
+#define TOPSPIN_ARRIVED_BITS 16
 
 #define TOPSPIN_QUEUE_LENGTHS 64u /* the last cell counts 63 and more */
 

@@ -141,14 +141,12 @@ TOPSPIN_INLINE bool is_on_queue(struct task_struct* task) {
   return bpf_core_field_size(task->on_rq) == 1 ? on_rq & 0xff : on_rq;
 }
 
-/* Only for a thread on a run queue; one that is being woken onto another CPU does not wait yet.
- * `with_atomics`: the kernel is 5.12 or later. */
-TOPSPIN_INLINE int migrated(struct task_struct* task, int to, bool with_atomics) {
+/* Only for a thread on a run queue; one that is being woken onto another CPU does not wait yet. */
+TOPSPIN_INLINE int migrated(struct task_struct* task, int to) {
   struct topspin_thread* thread;
   if (!is_on_queue(task)) return 0;
   thread = member(task);
-  if (thread && is_waiting(thread) && thread->queue)
-    move_waiting(thread, to, bpf_ktime_get_ns(), with_atomics);
+  if (thread && is_waiting(thread) && thread->queue) move_waiting(thread, to, bpf_ktime_get_ns());
   return 0;
 }
 
@@ -204,17 +202,19 @@ TOPSPIN_INLINE int switched(bool preempt, struct task_struct* prev, struct task_
   __u32 number = bpf_get_smp_processor_id();
   struct topspin_cpu* cpu = bpf_map_lookup_elem(&cpus, &number);
   __u64 now_ns, charged_ns = 0;
+  bool waits;
   if (!cpu) return 0; /* never: there is one for each possible CPU */
+  waits = has_waiters(&cpu->queue);
   if (out) {
     now_ns = switched_at(cpu, prev, runnable, in);
     if (is_waiting(out)) charged_ns = end_hidden_wait(&cpu->queue, number, out);
   } else if (in) {
     now_ns = switched_at(cpu, next, runnable, in);
   } else {
-    if (!has_waiters(&cpu->queue)) return 0;
+    if (!waits) return 0;
     now_ns = bpf_ktime_get_ns();
   }
-  if (has_waiters(&cpu->queue)) charge(&cpu->queue, prev, out != NULL, now_ns);
+  if (waits) charge(&cpu->queue, prev, out != NULL, now_ns);
   if (out) leave(out, prev, next, cpu, number, prev_state, runnable, charged_ns, now_ns);
   if (in) {
     if (is_waiting(in)) end_waiting(&cpu->queue, number, in, now_ns);

@@ -163,10 +163,18 @@ static __attribute__((noinline)) int take_slot(struct topspin_queue* queue,
  * queue is out of step, and it is reset. */
 #define MOST_WAITED_NS (1ull << 42)
 
+/* What the threads that wait have waited, all together, since their waits were last charged. The
+ * sum of the times of those that arrived has lost its high bits, which a difference does not need.
+ */
+TOPSPIN_INLINE __u64 waited_since(const struct topspin_queue* queue, __u64 now_ns) {
+  __u64 waited_ns = queue->waiting * now_ns - queue->since_sum_ns;
+  return (__s64)(waited_ns << TOPSPIN_ARRIVED_BITS) >> TOPSPIN_ARRIVED_BITS;
+}
+
 /* `task` leaves the CPU: charges it with what the subject's threads have waited meanwhile. */
 TOPSPIN_INLINE void charge(struct topspin_queue* queue, struct task_struct* task, bool of_subject,
                            __u64 now_ns) {
-  __u64 waited_ns = queue->waiting * now_ns - queue->since_sum_ns;
+  __u64 waited_ns = waited_since(queue, now_ns);
   __u64 stolen = stolen_from(KERNEL_FOLLOW(task, se.cfs_rq, rq));
   __u64 stolen_ns = queue->stolen_ns ? (stolen - queue->stolen_ns) * queue->waiting : 0;
   struct topspin_holder_slot* slot;
@@ -201,46 +209,40 @@ TOPSPIN_INLINE void charge(struct topspin_queue* queue, struct task_struct* task
     queue->held_ns[TOPSPIN_HELD_BY_UNSEEN] += waited_ns;
 }
 
+/* Takes the threads that were moved here into the queue. REQUIRES: its lock is held. */
+TOPSPIN_INLINE void take_arrived(struct topspin_queue* queue) {
+  __u64 arrived = *(volatile __u64*)&queue->arrived;
+  if (!arrived) return;
+  if (!queue->waiting) queue->stolen_ns = 0;
+  queue->waiting += arrived & ((1u << TOPSPIN_ARRIVED_BITS) - 1);
+  queue->since_sum_ns += arrived >> TOPSPIN_ARRIVED_BITS;
+  /* Others may arrive right now. */
+  __sync_fetch_and_sub(&queue->arrived, arrived);
+}
+
 /* Whether there is something to charge at a switch of this CPU. */
 TOPSPIN_INLINE bool has_waiters(struct topspin_queue* queue) {
-  __u64 arrived_ns = queue->arrived_ns;
-  if (arrived_ns) {
-    if (!queue->waiting) queue->stolen_ns = 0;
-    queue->waiting++;
-    queue->since_sum_ns += arrived_ns;
-    queue->arrived_ns = 0;
-  }
+  take_arrived(queue);
   return queue->waiting || queue->since_sum_ns;
 }
 
-/* False: there is one already. Without atomics, two CPUs may leave one at the same moment, and one
- * is lost; charge() notices when the queue is out of step. */
-TOPSPIN_INLINE bool leave_note(__u64* arrived_ns, __u64 now_ns, bool with_atomics) {
-  if (with_atomics) return !__sync_val_compare_and_swap(arrived_ns, 0, now_ns);
-  if (*(volatile __u64*)arrived_ns) return false;
-  *(volatile __u64*)arrived_ns = now_ns;
-  return true;
-}
-
 /* The kernel moves a waiting thread from the CPU whose lock it holds to CPU `to`, whose lock it
- * takes later. So this leaves a note there. */
-TOPSPIN_INLINE void move_waiting(struct topspin_thread* thread, __u32 to, __u64 now_ns,
-                                 bool with_atomics) {
+ * takes later. So this leaves a note there, which is one addition: several threads may be moved to
+ * a CPU before its next switch. */
+TOPSPIN_INLINE void move_waiting(struct topspin_thread* thread, __u32 to, __u64 now_ns) {
   __u32 from = (__u32)thread->queue - 1;
   struct topspin_cpu* cpu = bpf_map_lookup_elem(&cpus, &from);
-  if (!cpu) return; /* never: there is one for each possible CPU */
+  if (!cpu) return;          /* never: there is one for each possible CPU */
+  take_arrived(&cpu->queue); /* it may be one of them, and be moved on */
   if (!is_counted(&cpu->queue, from, thread)) {
-    if (thread->queue) wait_uncharged(thread, TOPSPIN_HELD_BY_QUOTA, cpu->queue.emptied_ns);
+    wait_uncharged(thread, TOPSPIN_HELD_BY_QUOTA, cpu->queue.emptied_ns);
     return;
   }
   cpu->queue.waiting--;
   cpu->queue.since_sum_ns -= now_ns;
   cpu = bpf_map_lookup_elem(&cpus, &to);
   if (!cpu) return;
-  if (!leave_note(&cpu->queue.arrived_ns, now_ns, with_atomics)) {
-    wait_uncharged(thread, TOPSPIN_HELD_BY_UNSEEN, now_ns);
-    return;
-  }
+  __sync_fetch_and_add(&cpu->queue.arrived, (now_ns << TOPSPIN_ARRIVED_BITS) + 1);
   thread->queue = to + 1;
   thread->emptied = cpu->queue.emptied;
 }

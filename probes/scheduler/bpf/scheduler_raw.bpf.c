@@ -165,13 +165,7 @@ int sched_switch(struct bpf_raw_tracepoint_args* context) {
 
 SEC("raw_tp/sched_migrate_task")
 int sched_migrate_task(struct bpf_raw_tracepoint_args* context) {
-  return migrated((struct task_struct*)context->args[0], context->args[1], true);
-}
-
-/* Instead of it on kernels before 5.12, which refuse a program that has an atomic comparison. */
-SEC("?raw_tp/sched_migrate_task")
-int sched_migrate_task_before_5_12(struct bpf_raw_tracepoint_args* context) {
-  return migrated((struct task_struct*)context->args[0], context->args[1], false);
+  return migrated((struct task_struct*)context->args[0], context->args[1]);
 }
 
 SEC("raw_tp/sched_process_fork")

@@ -207,9 +207,6 @@ SchedulerRungResult open_scheduler_raw_tp(const Subject& subject, const ProbeOpt
     bpf_map__set_max_entries(skeleton.maps.sleeps, thread_map_entries(options));
     make_safe_in_scheduler(skeleton.maps.threads);
     make_safe_in_scheduler(skeleton.maps.sleeps);
-    const bool with_atomics = kernel_is_since(5, 12);
-    bpf_program__set_autoload(skeleton.progs.sched_migrate_task, with_atomics);
-    bpf_program__set_autoload(skeleton.progs.sched_migrate_task_before_5_12, !with_atomics);
     return {};
   };
   TOPSPIN_ASSIGN(auto attached,

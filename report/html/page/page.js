@@ -605,8 +605,14 @@
   }).observe(document.querySelector("main"));
   const redraw = () => { for (const { plot } of all) plot.redraw(false, true); for (const draw of others) draw(); };
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-  addEventListener("beforeprint", () => { lightForPrint.on = true; root.dataset.theme = "light"; fitPaper(); redraw(); });
-  addEventListener("afterprint", () => { lightForPrint.on = false; delete root.dataset.theme; fit(); redraw(); });
+  // Paper has all findings with their evidence: nobody can unfold them there.
+  const unfolded = [];
+  const unfold = () => {
+    for (const cause of document.querySelectorAll(".causes details:not([open])")) { cause.open = true; unfolded.push(cause); }
+  };
+  const foldAgain = () => { while (unfolded.length > 0) unfolded.pop().open = false; };
+  addEventListener("beforeprint", () => { lightForPrint.on = true; root.dataset.theme = "light"; unfold(); fitPaper(); redraw(); });
+  addEventListener("afterprint", () => { lightForPrint.on = false; delete root.dataset.theme; foldAgain(); fit(); redraw(); });
   unzoom();
   const hint = document.querySelector(".toolbar .hint");
   if (hint && hasSlow) hint.textContent += " Click a moment, a cell or a percentile, or press Enter at the cursor, to list the slow replies there.";

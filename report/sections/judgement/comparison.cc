@@ -85,8 +85,7 @@ namespace {
 /// "+13.2us": by how much a reply takes longer.
 Span longer_by(const std::optional<double>& ns) {
   if (!ns || !std::isfinite(*ns)) return absent();
-  return words(
-      fmt::format("{}{}", *ns < 0 ? "-" : "+", format_duration(std::llround(std::abs(*ns)))));
+  return difference(duration(std::llround(*ns)));
 }
 
 Cell longer_interval(const Comparison& c) {
@@ -155,11 +154,11 @@ Blocks causes_of_change(const Judgement& judgement) {
       table.rows.push_back({{words(cause_label(c.metric.name)), duration(c.a), duration(c.b),
                              change_cell(c), longer_interval(c), probability_of(c.q)}});
     }
-    blocks.emplace_back(
-        Paragraph{say("{}. Times are means over all replies of a run, in the server: the parts "
-                      "add up to the whole. q is the share of false discoveries among all that is "
-                      "in this section.",
-                      words(judgement.why, kWhyBytes))});
+    Line told = judgement.why.empty() ? Line{} : say("{}. ", words(judgement.why, kWhyBytes));
+    append(told, say("Times are means over all replies of a run, in the server: the parts add up "
+                     "to the whole. q is the share of false discoveries among all that is in this "
+                     "section."));
+    blocks.emplace_back(Paragraph{std::move(told)});
     blocks.emplace_back(std::move(table));
   } else if (!judgement.why.empty()) {
     blocks.emplace_back(Paragraph{say("{}.", words(judgement.why, kWhyBytes))});

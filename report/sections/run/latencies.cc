@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "report/model/figures.h"
 #include "report/sections/all.h"
@@ -38,6 +39,25 @@ Row distribution_row(const ReportPage& page, size_t r, const LatencyCurve& d) {
                                                static_cast<double>(d.summary.count)));
   }
   return row;
+}
+
+/// Whether all samples of a distribution are 0, as for the parts of replies that no reply had.
+bool is_all_zero(const ReportPage& page, std::string_view id) {
+  return std::none_of(page.runs.begin(), page.runs.end(), [&](const RunPage& run) {
+    const auto all = distributions(run);
+    return std::any_of(all.begin(), all.end(), [&](const LatencyCurve& d) {
+      return d.id == id && (d.summary.min != 0 || d.summary.max != 0);
+    });
+  });
+}
+
+std::string title_of(const ReportPage& page, std::string_view id) {
+  for (const RunPage& run : page.runs) {
+    for (const LatencyCurve& d : distributions(run)) {
+      if (d.id == id) return d.title;
+    }
+  }
+  return std::string(id);
 }
 
 /// Samples by slices of time and by bands of values, each band spanning a factor of eight.
@@ -77,7 +97,12 @@ Table heat_table(const HeatMap& heat) {
 
 Blocks latencies(const ReportPage& page) {
   Table table{"", latency_columns()};
+  std::vector<std::string> all_zero;
   for (const std::string_view id : distribution_ids(page)) {
+    if (is_all_zero(page, id)) {
+      all_zero.push_back(title_of(page, id));
+      continue;
+    }
     for (size_t r = 0; r < page.runs.size(); ++r) {
       for (const LatencyCurve& d : distributions(page.runs[r])) {
         if (d.id == id) table.rows.push_back(distribution_row(page, r, d));
@@ -90,6 +115,10 @@ Blocks latencies(const ReportPage& page) {
                               "value; the minimum and the maximum are exact."),
                           true},
                 std::move(table)};
+  if (!all_zero.empty()) {
+    blocks.emplace_back(Paragraph{say("Not in the table, because all their samples are 0: {}.",
+                                      words(fmt::format("{}", fmt::join(all_zero, "; ")), 4096))});
+  }
   for (const PercentilePlot& plot : percentile_plots(page)) {
     Plot place{plot.id, say("{}", plot.title)};
     place.small = page.runs.size() > 1;

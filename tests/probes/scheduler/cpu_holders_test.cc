@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <numeric>
 #include <string>
@@ -16,6 +17,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -208,6 +210,73 @@ TEST_P(HoldersOnRung, threads_that_are_moved_while_they_wait_stay_in_the_sum) {
   expect_sums_agree(interval);
   if (*interval.scheduler->migrations == 0) GTEST_SKIP() << "the kernel moved no thread meanwhile";
   EXPECT_LT(behind(*interval.scheduler, CpuHolder::kUnseen), behind_all(*interval.scheduler) / 10);
+}
+
+void run_before_all_others() {
+  const sched_param priority{10};
+  CHECK(::sched_setscheduler(0, SCHED_FIFO, &priority) == 0);
+}
+
+std::vector<int32_t> threads_of(int32_t pid) {
+  std::vector<int32_t> tids;
+  for (const auto& entry : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid)))
+    tids.push_back(std::stoi(entry.path().filename()));
+  return tids;
+}
+
+/// The balancer often takes several threads to a CPU at once.
+TEST_P(HoldersOnRung, threads_that_are_moved_together_wait_behind_who_has_the_new_cpu) {
+  if (::sysconf(_SC_NPROCESSORS_ONLN) < 2) GTEST_SKIP() << "needs two CPUs";
+  const sched_param first{1}, usual{0};
+  if (::sched_setscheduler(0, SCHED_FIFO, &first) != 0) GTEST_SKIP() << "may not use SCHED_FIFO";
+  ASSERT_EQ(::sched_setscheduler(0, SCHED_OTHER, &usual), 0);
+  constexpr size_t kThreads = 8;
+  constexpr int64_t kBehindNs = 60 * kMilli;
+  ForkedSubject subject([] {
+    pin_to_cpu(0);
+    std::vector<std::thread> threads;
+    for (size_t i = 0; i < kThreads; ++i) threads.emplace_back([] { burn_cpu_ns(40 * kMilli); });
+    for (std::thread& thread : threads) thread.join();
+  });
+  // Two threads that nothing preempts: one has CPU 1; the other has CPU 0, where the subject waits,
+  // and moves it to CPU 1 meanwhile.
+  ForkedSubject wall([pid = subject.pid()] {
+    ::prctl(PR_SET_NAME, "the-wall");
+    while (threads_of(pid).size() <= kThreads) pause_ns(kMilli);
+    std::atomic<bool> has_cpu{false}, moved{false};
+    std::thread other([&] {
+      pin_to_cpu(1);
+      run_before_all_others();
+      has_cpu = true;
+      while (!moved) {
+      }
+      const int64_t end_ns = monotonic_now_ns() + kBehindNs;
+      while (monotonic_now_ns() < end_ns) {
+      }
+    });
+    pin_to_cpu(0);
+    run_before_all_others();
+    while (!has_cpu) {
+    }
+    cpu_set_t cpu_1;
+    CPU_ZERO(&cpu_1);
+    CPU_SET(1, &cpu_1);
+    for (const int32_t tid : threads_of(pid)) ::sched_setaffinity(tid, sizeof(cpu_1), &cpu_1);
+    moved = true;
+    other.join();
+  });
+  OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
+  wall.go();
+  subject.run();
+  wall.wait_done();
+  const ProbeInterval interval = probes->take_interval();
+  expect_sums_agree(interval);
+  const CpuHolderRow* row = holder_named(interval, "the-wall");
+  ASSERT_NE(row, nullptr) << rows_text(interval);
+  // The part before the move is behind it too. A thread may have ended before.
+  EXPECT_GT(row->held_ns, static_cast<uint64_t>(kThreads / 2 * kBehindNs)) << rows_text(interval);
+  EXPECT_LT(behind(*interval.scheduler, CpuHolder::kUnseen), behind_all(*interval.scheduler) / 50)
+      << rows_text(interval);
 }
 
 TEST_P(HoldersOnRung, a_quota_is_told_from_others) {
