@@ -134,7 +134,11 @@ void FlightRecorder::tell_messages() {
 }
 
 LiveFacts FlightRecorder::live_facts() const {
-  return {writer_.stored(), writer_.lost(), trigger_.held_off()};
+  LiveFacts facts;
+  facts.incidents = writer_.stored();
+  facts.incidents_lost = writer_.lost();
+  facts.held_off = trigger_.held_off();
+  return facts;
 }
 
 void FlightRecorder::close() {

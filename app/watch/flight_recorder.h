@@ -56,6 +56,7 @@ class FlightRecorder final : public Onlooker {
   void on_packets(PacketCopies /*packets*/) override {}
   std::optional<std::string> take_interface_wish() override { return std::nullopt; }
   LiveFacts live_facts() const override;
+  std::vector<LiveEvent> take_live_events() override { return writer_.take_events(); }
   bool wants_stop() const override { return false; }
   bool output_failed() const override { return false; }
   bool stays() const override { return false; }

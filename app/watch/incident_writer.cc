@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <utility>
 
@@ -37,6 +38,33 @@ Status patiently(const std::function<Status()>& store) {
 std::string name_of(const IncidentCause& cause) {
   return cause.rule.empty() ? "frozen by hand"
                             : fmt::format("\"{}\", {}", cause.rule, cause.measured);
+}
+
+/// What a log says of an incident. `fate`: why it was lost, or where it is.
+LiveEvent event_of(const Incident& incident, LiveEvent::Severity severity,
+                   const std::string& fate) {
+  const IncidentCause& cause = incident.cause;
+  const bool is_lost = severity == LiveEvent::Severity::kError;
+  LiveEvent event;
+  event.wall_ns = incident.recorder.started_wall_ns + cause.at_ns;
+  event.observed_wall_ns = wall_now_ns();
+  event.severity = severity;
+  event.name = is_lost ? "topspin.incident_lost" : "topspin.incident";
+  event.text = is_lost ? fmt::format("an incident was lost ({}): {}", name_of(cause), fate)
+                       : fmt::format("{}: kept as {}", name_of(cause), fate);
+  event.attributes = {{"topspin.incident.rule", cause.rule.empty() ? "by hand" : cause.rule}};
+  if (!cause.measured.empty())
+    event.attributes.emplace_back("topspin.incident.measured", cause.measured);
+  return event;
+}
+
+LiveEvent stored_event(const Incident& incident, const std::string& run,
+                       const std::string& database) {
+  LiveEvent event =
+      event_of(incident, LiveEvent::Severity::kWarning, fmt::format("run {} in {}", run, database));
+  event.attributes.emplace_back("topspin.incident.run", run);
+  event.attributes.emplace_back("topspin.incident.database", database);
+  return event;
 }
 
 }  // namespace
@@ -81,6 +109,7 @@ bool IncidentWriter::give(Incident incident) {
   const std::lock_guard lock(mutex_);
   if (waiting_.size() >= kMostWaiting) {
     ++lost_;
+    note(event_of(incident, LiveEvent::Severity::kError, "those before it are still being stored"));
     return false;
   }
   waiting_.push_back(std::move(incident));
@@ -112,6 +141,20 @@ size_t IncidentWriter::lost() const {
   return lost_;
 }
 
+std::vector<LiveEvent> IncidentWriter::take_events() {
+  const std::lock_guard lock(mutex_);
+  std::vector<LiveEvent> events(std::make_move_iterator(events_.begin()),
+                                std::make_move_iterator(events_.end()));
+  events_.clear();
+  return events;
+}
+
+/// REQUIRES: the mutex is held.
+void IncidentWriter::note(LiveEvent event) {
+  events_.push_back(std::move(event));
+  if (events_.size() > kMostEvents) events_.pop_front();
+}
+
 void IncidentWriter::tell(std::string message) {
   const std::lock_guard lock(mutex_);
   messages_.push_back(std::move(message));
@@ -132,6 +175,8 @@ void IncidentWriter::run() {
     {
       const std::lock_guard lock(mutex_);
       ++(stored.ok() ? stored_ : lost_);
+      note(stored.ok() ? stored_event(*incident, *stored, database_)
+                       : event_of(*incident, LiveEvent::Severity::kError, stored.error().message));
     }
     if (!stored.ok()) {
       tell(fmt::format("an incident was lost ({}): {}", name_of(incident->cause),

@@ -17,6 +17,7 @@
 
 #include "app/watch/incident.h"
 #include "core/base/result.h"
+#include "report/export/export.h"
 #include "store/retention/retention.h"
 
 namespace topspin {
@@ -25,6 +26,7 @@ class IncidentWriter {
  public:
   /// So many wait while one is stored; a further one is refused.
   static constexpr size_t kMostWaiting = 2;
+  static constexpr size_t kMostEvents = 16;
 
   IncidentWriter(std::string database, RetentionLimits limits)
       : database_(std::move(database)), limits_(limits) {}
@@ -36,6 +38,8 @@ class IncidentWriter {
   [[nodiscard]] bool give(Incident incident);
   /// What became of incidents, one sentence each. Each is returned once.
   std::vector<std::string> take_messages();
+  /// The same for a log. If nobody takes them, the oldest of many go.
+  std::vector<LiveEvent> take_events();
   /// Stores what waits, and ends the thread.
   void finish();
 
@@ -46,6 +50,7 @@ class IncidentWriter {
  private:
   void run();
   void tell(std::string message);
+  void note(LiveEvent event);
 
   const std::string database_;
   const RetentionLimits limits_;
@@ -53,6 +58,7 @@ class IncidentWriter {
   std::condition_variable changed_;
   std::deque<Incident> waiting_;  // guarded by mutex_, as is all that follows
   std::vector<std::string> messages_;
+  std::deque<LiveEvent> events_;
   size_t stored_ = 0;
   size_t lost_ = 0;
   bool ending_ = false;
