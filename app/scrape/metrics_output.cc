@@ -38,8 +38,7 @@ Result<std::vector<std::string>> MetricsOutput::begin(const RunInfo& run) {
       sentences.push_back("everybody who reaches that address can read them");
   }
   if (otlp_) {
-    TOPSPIN_ASSIGN(const auto about_otlp, otlp_->serve(page_));
-    sentences.insert(sentences.end(), about_otlp.begin(), about_otlp.end());
+    for (std::string& sentence : otlp_->serve(page_)) sentences.push_back(std::move(sentence));
   }
   return sentences;
 }

@@ -40,7 +40,7 @@ OtlpPush::OtlpPush(OtlpTarget target, OtlpSender sender, UniqueFd wake_fd)
       wake_fd_(std::move(wake_fd)),
       queue_(target_.base_url, std::random_device{}()) {}
 
-Result<std::vector<std::string>> OtlpPush::serve(const MetricsPage& page) {
+std::vector<std::string> OtlpPush::serve(const MetricsPage& page) {
   page_ = &page;
   thread_ = std::thread([this] { run(); });
   std::vector<std::string> sentences = {

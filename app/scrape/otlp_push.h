@@ -36,7 +36,7 @@ class OtlpPush {
   OtlpPush& operator=(const OtlpPush&) = delete;
 
   /// Begins to send `page`, which must live longer. Returns sentences about where.
-  Result<std::vector<std::string>> serve(const MetricsPage& page);
+  std::vector<std::string> serve(const MetricsPage& page);
 
   pid_t sender_pid() const { return sender_.pid(); }
 

@@ -52,9 +52,7 @@ LiveEvent event_of(const Incident& incident, LiveEvent::Severity severity,
   event.name = is_lost ? "topspin.incident_lost" : "topspin.incident";
   event.text = is_lost ? fmt::format("an incident was lost ({}): {}", name_of(cause), fate)
                        : fmt::format("{}: kept as {}", name_of(cause), fate);
-  event.attributes = {{"topspin.incident.rule", cause.rule.empty() ? "by hand" : cause.rule}};
-  if (!cause.measured.empty())
-    event.attributes.emplace_back("topspin.incident.measured", cause.measured);
+  event.attributes = log_attributes(cause);
   return event;
 }
 
@@ -106,19 +104,23 @@ Result<std::string> store_incident(const Incident& incident, const std::string& 
 }
 
 bool IncidentWriter::give(Incident incident) {
-  const std::lock_guard lock(mutex_);
-  if (waiting_.size() >= kMostWaiting) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (waiting_.size() < kMostWaiting) {
+      waiting_.push_back(std::move(incident));
+      if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
+      changed_.notify_all();
+      return true;
+    }
     ++lost_;
-    note(event_of(incident, LiveEvent::Severity::kError, "those before it are still being stored"));
-    return false;
   }
-  waiting_.push_back(std::move(incident));
-  if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
-  changed_.notify_all();
-  return true;
+  constexpr const char* kWhy = "those before it are still being stored";
+  tell(fmt::format("an incident was lost ({}): {}", name_of(incident.cause), kWhy),
+       event_of(incident, LiveEvent::Severity::kError, kWhy));
+  return false;
 }
 
-std::vector<std::string> IncidentWriter::take_messages() {
+std::vector<IncidentMessage> IncidentWriter::take_messages() {
   const std::lock_guard lock(mutex_);
   return std::exchange(messages_, {});
 }
@@ -149,15 +151,13 @@ std::vector<LiveEvent> IncidentWriter::take_events() {
   return events;
 }
 
-/// REQUIRES: the mutex is held.
-void IncidentWriter::note(LiveEvent event) {
-  events_.push_back(std::move(event));
-  if (events_.size() > kMostEvents) events_.pop_front();
-}
-
-void IncidentWriter::tell(std::string message) {
+void IncidentWriter::tell(std::string text, std::optional<LiveEvent> event) {
   const std::lock_guard lock(mutex_);
-  messages_.push_back(std::move(message));
+  if (event) {
+    events_.push_back(*event);
+    if (events_.size() > kMostEvents) events_.pop_front();
+  }
+  messages_.push_back({std::move(text), std::move(event)});
 }
 
 void IncidentWriter::run() {
@@ -175,17 +175,17 @@ void IncidentWriter::run() {
     {
       const std::lock_guard lock(mutex_);
       ++(stored.ok() ? stored_ : lost_);
-      note(stored.ok() ? stored_event(*incident, *stored, database_)
-                       : event_of(*incident, LiveEvent::Severity::kError, stored.error().message));
     }
     if (!stored.ok()) {
-      tell(fmt::format("an incident was lost ({}): {}", name_of(incident->cause),
-                       stored.error().message));
+      const std::string& why = stored.error().message;
+      tell(fmt::format("an incident was lost ({}): {}", name_of(incident->cause), why),
+           event_of(*incident, LiveEvent::Severity::kError, why));
       continue;
     }
     tell(fmt::format("incident kept in {} as run {}: {}, {} ticks, {}", database_, *stored,
                      name_of(incident->cause), incident->ticks.size(),
-                     format_duration(incident->end_ns() - incident->begin_ns())));
+                     format_duration(incident->end_ns() - incident->begin_ns())),
+         stored_event(*incident, *stored, database_));
     const auto kept = retain_runs(database_, limits_, wall_now_ns());
     if (!kept.ok()) {
       tell(fmt::format("old incidents were not removed: {}", kept.error().message));

@@ -22,6 +22,12 @@
 
 namespace topspin {
 
+/// What became of an incident, or of the database after it.
+struct IncidentMessage {
+  std::string text;
+  std::optional<LiveEvent> event;  // the same with its facts; only of an incident
+};
+
 class IncidentWriter {
  public:
   /// So many wait while one is stored; a further one is refused.
@@ -34,11 +40,11 @@ class IncidentWriter {
   IncidentWriter(const IncidentWriter&) = delete;
   IncidentWriter& operator=(const IncidentWriter&) = delete;
 
-  /// False if too many wait already: this one is lost.
+  /// False if too many wait already: this one is lost, which is among the messages.
   [[nodiscard]] bool give(Incident incident);
   /// What became of incidents, one sentence each. Each is returned once.
-  std::vector<std::string> take_messages();
-  /// The same for a log. If nobody takes them, the oldest of many go.
+  std::vector<IncidentMessage> take_messages();
+  /// The events of the same for another log. If nobody takes them, the oldest of many go.
   std::vector<LiveEvent> take_events();
   /// Stores what waits, and ends the thread.
   void finish();
@@ -49,15 +55,14 @@ class IncidentWriter {
 
  private:
   void run();
-  void tell(std::string message);
-  void note(LiveEvent event);
+  void tell(std::string text, std::optional<LiveEvent> event = std::nullopt);
 
   const std::string database_;
   const RetentionLimits limits_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Incident> waiting_;  // guarded by mutex_, as is all that follows
-  std::vector<std::string> messages_;
+  std::vector<IncidentMessage> messages_;
   std::deque<LiveEvent> events_;
   size_t stored_ = 0;
   size_t lost_ = 0;

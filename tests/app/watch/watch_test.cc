@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <map>
 #include <random>
 #include <thread>
 
@@ -10,7 +12,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <poll.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 
+#include "tests/app/watch/journal_reader.h"
 #include "tests/app/watch/watch_fixture.h"
 #include "tests/support/every_night.h"
 
@@ -164,6 +172,77 @@ TEST_F(Watch, IsFrozenByHandAndByTheCommand) {
   EXPECT_THAT(second.err, HasSubstr("another watch (process "));
   recorder.send(SIGINT);
   EXPECT_EQ(recorder.finish().exit_code, 128 + SIGINT);
+}
+
+/// What systemd-journald would get: datagrams at its socket, in a /run of the recorder's own.
+class FakeJournal {
+ public:
+  explicit FakeJournal(const TempDir& dir) : run_(dir.file("run")) {
+    std::filesystem::create_directories(run_ + "/systemd/journal");
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    const std::string path = run_ + "/systemd/journal/socket";
+    EXPECT_LT(path.size(), sizeof address.sun_path);
+    std::copy(path.begin(), path.end(), address.sun_path);
+    EXPECT_EQ(::bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  }
+  /// Of a recorder whose standard error is, as far as it knows, the journal.
+  std::function<void()> environment() const {
+    return [run = run_] {
+      struct stat info {};
+      ::fstat(STDERR_FILENO, &info);
+      ::setenv("JOURNAL_STREAM", fmt::format("{}:{}", info.st_dev, info.st_ino).c_str(), 1);
+      if (::unshare(CLONE_NEWNS) != 0 || ::mount("", "/", "", MS_REC | MS_PRIVATE, nullptr) != 0 ||
+          ::mount(run.c_str(), "/run", "", MS_BIND, nullptr) != 0)
+        _exit(126);
+    };
+  }
+  /// The next entry, within 20 s; empty if there is none or it is not well-formed.
+  std::map<std::string, std::string> next() const {
+    pollfd ready{socket_.get(), POLLIN, 0};
+    char bytes[8192];
+    if (::poll(&ready, 1, 20'000) != 1) return {};
+    const ssize_t got = ::recv(socket_.get(), bytes, sizeof bytes, 0);
+    return read_journal_entry({bytes, static_cast<size_t>(std::max<ssize_t>(got, 0))})
+        .value_or(std::map<std::string, std::string>());
+  }
+  void remove() const { std::filesystem::remove(run_ + "/systemd/journal/socket"); }
+
+ private:
+  std::string run_;
+  UniqueFd socket_{::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+};
+
+TEST_F(Watch, TellsTheJournalOfIncidentsWithTheirFields) {
+  StallingServer server(0, 0);
+  Pinger pinger(server.port(), 2);
+  const FakeJournal journal(dir_);
+  Process recorder(watch({"--after", "100ms", "--hold-off", "0s", "--when", "packets > 0", "udp"}),
+                   journal.environment());
+  ASSERT_TRUE(recorder.wait_for("watching lo")) << "other messages are as always";
+  auto begun = journal.next();
+  EXPECT_EQ(begun["TOPSPIN_EVENT"], "topspin.incident_begun");
+  EXPECT_EQ(begun["TOPSPIN_INCIDENT_RULE"], "packets > 0");
+  EXPECT_THAT(begun["TOPSPIN_INCIDENT_MEASURED"], HasSubstr(" against 0"));
+  EXPECT_THAT(begun["MESSAGE"], HasSubstr("\"packets > 0\" was met: "));
+  EXPECT_EQ(begun["SYSLOG_IDENTIFIER"], "topspin");
+  auto kept = journal.next();
+  EXPECT_EQ(kept["TOPSPIN_EVENT"], "topspin.incident");
+  EXPECT_EQ(kept["PRIORITY"], "4");
+  EXPECT_EQ(kept["TOPSPIN_INCIDENT_RULE"], "packets > 0");
+  EXPECT_EQ(kept["TOPSPIN_INCIDENT_DATABASE"], db());
+  ASSERT_GE(runs().size(), 1u);
+  EXPECT_EQ(kept["TOPSPIN_INCIDENT_RUN"], runs().front().info.id);
+  EXPECT_THAT(kept["MESSAGE"], HasSubstr("kept as run " + runs().front().info.id));
+  // Without the journal's socket, it says the same as elsewhere.
+  journal.remove();
+  recorder.send(SIGUSR1);
+  EXPECT_TRUE(recorder.wait_for("incident kept in"));
+  recorder.send(SIGINT);
+  const Outcome ended = recorder.finish();
+  EXPECT_EQ(ended.exit_code, 128 + SIGINT) << ended.err;
+  EXPECT_THAT(ended.err, Not(HasSubstr("packets > 0\" was met"))) << "that was for the journal";
+  EXPECT_THAT(ended.err, Not(HasSubstr("not allowed"))) << "no system call was refused";
 }
 
 TEST_F(Watch, WatchesACommandOrACgroupAsRecordDoes) {
