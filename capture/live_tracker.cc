@@ -12,6 +12,8 @@
 
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "capture/flow_tracker.h"
 #include "capture/interval_cutter.h"
@@ -21,6 +23,7 @@
 #include "capture/source/stamp_clock.h"
 #include "core/base/clock.h"
 #include "core/base/text.h"
+#include "core/base/unique_fd.h"
 
 namespace topspin {
 namespace {
@@ -32,6 +35,8 @@ constexpr int64_t kWaitNs = LiveSource::kBlockTimeoutMs * kNanosPerMilli;
 /// ring that we can read.
 constexpr int64_t kHandOverNs = 3 * kWaitNs;
 constexpr int64_t kLookNs = 250 * kNanosPerMilli;
+/// A guard: nothing is due later than an interface is looked at.
+constexpr int64_t kLongestRestMs = 250;
 constexpr int64_t kBackOffMinNs = 100 * kNanosPerMilli;
 constexpr int64_t kBackOffMaxNs = 2 * kNanosPerSecond;
 constexpr size_t kEventsMax = 64;  // per interval: a flapping interface must not fill the memory
@@ -101,7 +106,7 @@ class LiveTracker final : public FlowTracker {
       return StepOutcome::kEnd;
     }
     if (drained) cutter_.close_until(std::min(now_ns - kHandOverNs, stop_ns_));
-    if (packets == 0) rest();
+    if (packets == 0) rest(now_ns);
     return StepOutcome::kMore;
   }
 
@@ -117,11 +122,15 @@ class LiveTracker final : public FlowTracker {
   void request_stop(int64_t end_ns) override {
     int64_t none = kNever;
     asked_stop_ns_.compare_exchange_strong(none, end_ns, std::memory_order_relaxed);
+    wake();
   }
   void write_packets_to(PacketFile* file) override { file_ = file; }
   int snaplen() const override { return snaplen_; }
   bool has_all_packets() const override { return packets_left_ == 0; }
-  void watch_packets(const std::optional<FlowKey>& flow) override { tap_.select(flow); }
+  void watch_packets(const std::optional<FlowKey>& flow) override {
+    tap_.select(flow);
+    wake();
+  }
   PacketCopies take_packets() override { return tap_.take(); }
   void switch_interface(const std::string& name) override {
     {
@@ -129,6 +138,7 @@ class LiveTracker final : public FlowTracker {
       switch_to_ = name;
     }
     switch_asked_.store(true, std::memory_order_release);
+    wake();
   }
   const FlowInterval& totals() const override { return cutter_.table().totals(); }
   void for_each_flow(const std::function<void(const FlowRow&)>& visit) const override {
@@ -223,12 +233,26 @@ class LiveTracker final : public FlowTracker {
     return known_now_ns_;
   }
 
-  void rest() {
-    if (reading() && !has_all_packets()) {
-      source_->wait(LiveSource::kBlockTimeoutMs);
-    } else {
-      poll(nullptr, 0, LiveSource::kBlockTimeoutMs);
-    }
+  /// Waits for packets, until an interval can be closed or the interface is looked at, or until
+  /// another thread wants something.
+  void rest(int64_t now_ns) {
+    int64_t due_ns = next_look_ns_;
+    const int64_t end_ns = std::min(cutter_.end_ns(), stop_ns_);
+    if (end_ns < due_ns) due_ns = std::min(due_ns, end_ns + kHandOverNs);
+    const bool waits_for_packets = reading() && !has_all_packets();
+    if (!reading()) due_ns = std::min(due_ns, next_open_ns_);
+    const int64_t wait_ms = (due_ns - now_ns + kNanosPerMilli - 1) / kNanosPerMilli;
+    const int timeout_ms = static_cast<int>(std::clamp<int64_t>(wait_ms, 1, kLongestRestMs));
+    pollfd wake{wake_.get(), POLLIN, 0};
+    const bool woken =
+        waits_for_packets ? source_->wait(timeout_ms, wake_.get()) : poll(&wake, 1, timeout_ms) > 0;
+    uint64_t ignored = 0;
+    if (woken) (void)!read(wake_.get(), &ignored, sizeof ignored);
+  }
+
+  void wake() const {
+    const uint64_t one = 1;
+    (void)!write(wake_.get(), &one, sizeof one);  // if it is full, it is readable anyway
   }
 
   void note_state(const InterfaceState& state) {
@@ -374,7 +398,8 @@ class LiveTracker final : public FlowTracker {
   static constexpr int64_t kNever = INT64_MAX;
   std::atomic<int64_t> asked_stop_ns_{kNever};
   int64_t stop_ns_ = kNever;  // the requested end, as read at the start of this step
-  bool past_stop_ = false;    // a packet came that was stamped well after stop_ns_
+  const UniqueFd wake_{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};  // another thread wants something
+  bool past_stop_ = false;  // a packet came that was stamped well after stop_ns_
 };
 
 }  // namespace

@@ -65,17 +65,15 @@ bool reap_adopted(pid_t keep) {
   return false;
 }
 
-bool end_family(int64_t grace_ns) {
+bool end_family(int64_t grace_ns, pid_t keep) {
   const int64_t begin_ns = monotonic_now_ns();
   std::set<pid_t> asked;
   while (true) {
-    while (waitpid(-1, nullptr, WNOHANG) > 0) {
-    }
-    const std::vector<pid_t> children = list_children();
-    if (children.empty()) return true;
+    if (!reap_adopted(keep)) return true;
     const int64_t waited_ns = monotonic_now_ns() - begin_ns;
     if (waited_ns > grace_ns + kKillPatienceNs) return false;
-    for (const pid_t child : children) {
+    for (const pid_t child : list_children()) {
+      if (child == keep) continue;
       if (waited_ns >= grace_ns)
         kill(child, SIGKILL);
       else if (asked.insert(child).second)

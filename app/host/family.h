@@ -27,8 +27,8 @@ bool reap_adopted(pid_t keep);
 
 /// Sends SIGTERM to every child and to those adopted meanwhile, and SIGKILL after `grace_ns`.
 /// Returns when none is left; false if some could not be ended (another user's process, or one that
-/// is stuck in the kernel).
-/// REQUIRES: no other code waits for children.
-bool end_family(int64_t grace_ns);
+/// is stuck in the kernel). Leaves `keep` alone (0: none).
+/// REQUIRES: no other code waits for children, but for `keep`.
+bool end_family(int64_t grace_ns, pid_t keep = 0);
 
 }  // namespace topspin

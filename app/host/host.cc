@@ -19,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string read_file(const fs::path& path) {
+std::string read_host_file(const fs::path& path) {
   std::ifstream file(path);
   std::stringstream text;
   text << file.rdbuf();
@@ -90,16 +90,16 @@ HostInfo read_host_info() {
     host.kernel = names.release;
     host.architecture = names.machine;
   }
-  host.os = unquoted(first_value(read_file("/etc/os-release"), "PRETTY_NAME", '='));
-  const std::string cpuinfo = read_file("/proc/cpuinfo");
+  host.os = unquoted(first_value(read_host_file("/etc/os-release"), "PRETTY_NAME", '='));
+  const std::string cpuinfo = read_host_file("/proc/cpuinfo");
   host.cpu_model = first_value(cpuinfo, "model name", ':');
   if (const long n = sysconf(_SC_NPROCESSORS_ONLN); n > 0) host.cpus_online = n;
   if (const long pages = sysconf(_SC_PHYS_PAGES); pages > 0)
     host.memory_bytes = pages * sysconf(_SC_PAGESIZE);
   if (first_value(cpuinfo, "flags", ':').find(" hypervisor") != std::string::npos) {
-    host.hypervisor = trimmed(read_file("/sys/hypervisor/type"));
+    host.hypervisor = trimmed(read_host_file("/sys/hypervisor/type"));
     if (host.hypervisor.empty())
-      host.hypervisor = trimmed(read_file("/sys/class/dmi/id/sys_vendor"));
+      host.hypervisor = trimmed(read_host_file("/sys/class/dmi/id/sys_vendor"));
     if (host.hypervisor.empty()) host.hypervisor = hypervisor_by_cpuid();
     if (host.hypervisor.empty()) host.hypervisor = "unknown";
   }

@@ -77,6 +77,9 @@ void add_metrics_options(CLI::App& app, RecordOptions& options) {
   metrics.option("--listen", options.listen, "ADDRESS:PORT",
                  "Serve the numbers so far at http://ADDRESS:PORT/metrics, for Prometheus; a port "
                  "alone is one of 127.0.0.1");
+  metrics.option("--otlp", options.otlp, "URL",
+                 "Send the numbers so far, and incidents, to this collector of OpenTelemetry, such "
+                 "as http://127.0.0.1:4318; OTEL_EXPORTER_OTLP_HEADERS may have headers for it");
 }
 
 void add_retention_options(CLI::App& app, RecordOptions& options, const char* max_size_help) {

@@ -37,6 +37,7 @@ struct RecordOptions {
   std::string max_size;  // of the database, as typed; empty: no limit
   std::string textfile;  // OpenMetrics are written there
   std::string listen;    // OpenMetrics are served there
+  std::string otlp;      // a collector of OpenTelemetry
   bool counters = false;
   int64_t stacks_per_second = 0;
   bool quiet = false;
@@ -54,7 +55,7 @@ struct RecordOptions {
 /// Adds the options that record and live share: all except --db and --quiet.
 void add_record_options(CLI::App& app, RecordOptions& options);
 
-/// Adds --textfile and --listen.
+/// Adds --textfile, --listen and --otlp.
 void add_metrics_options(CLI::App& app, RecordOptions& options);
 
 /// Adds --keep-runs (also called --retain) and --max-size, whose help is given.

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/base/result.h"
 #include "core/flow/packet_copy.h"
@@ -56,6 +57,8 @@ class Onlooker {
 
   /// What it adds to the numbers that leave a recording while it runs.
   virtual LiveFacts live_facts() const { return {}; }
+  /// What it adds to their log; each is returned once.
+  virtual std::vector<LiveEvent> take_live_events() { return {}; }
 
   /// Whether the user wants to quit.
   virtual bool wants_stop() const = 0;

@@ -2,6 +2,7 @@
 #include <csignal>
 
 #include <fmt/format.h>
+#include <poll.h>
 
 #include "app/host/family.h"
 #include "app/host/outlet.h"
@@ -60,7 +61,7 @@ void Recording::drain_pass() {
 /// kDone: judges the run, stores its end and reports it. Returns the process's exit code.
 Result<int> Recording::finish() {
   const bool ends_family = conductor_ != nullptr || (command_ && command_->leaves_family_to_us());
-  if (ends_family && !end_family(stop_grace_ns_))
+  if (ends_family && !end_family(stop_grace_ns_, metrics_ ? metrics_->sender_pid() : 0))
     say("topspin may not end some processes of the subject; end them yourself");
 
   EndFacts facts;
@@ -80,6 +81,7 @@ Result<int> Recording::finish() {
   writer_.reset();
   if (ending_.failure()) return *ending_.failure();
   TOPSPIN_TRY(saved);
+  if (metrics_) end_metrics();
 
   tell_run_end(options_, {info_, end, RunTotals(folds_->whole()), *ticks_, database_},
                onlooker_ != nullptr);
@@ -91,6 +93,19 @@ Result<int> Recording::finish() {
   if (ending_.signal() == 0 && onlooker_ != nullptr && onlooker_->output_failed())
     return make_error(ErrorCode::kOutput, "cannot write to standard output");
   return exit_code_of(end);
+}
+
+/// Sends what has not been sent yet, for a few seconds. A second signal ends that.
+void Recording::end_metrics() {
+  if (onlooker_ != nullptr) metrics_->log(onlooker_->take_live_events());
+  metrics_->finish(end_ns_, folds_->whole(), live_facts());
+  while (!metrics_->is_finished()) {
+    pollfd signals{signal_fd_.get(), POLLIN, 0};
+    poll(&signals, 1, 20);
+    handle_signals();
+  }
+  for (const std::string& problem : metrics_->take_problems()) say(problem);
+  if (const std::string dropped = metrics_->tell_dropped(); !dropped.empty()) say(dropped);
 }
 
 /// The run is stored, so what goes wrong here is not the recording's end.

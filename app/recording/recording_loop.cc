@@ -191,10 +191,15 @@ void Recording::serve_onlooker() {
   }
 }
 
+LiveFacts Recording::live_facts() const {
+  return onlooker_ != nullptr ? onlooker_->live_facts() : LiveFacts();
+}
+
 void Recording::update_metrics(const Sample& sample) {
-  metrics_->update(sample.monotonic_ns, folds_->whole(),
-                   onlooker_ != nullptr ? onlooker_->live_facts() : LiveFacts());
-  if (const auto problem = metrics_->take_problem()) tell_event(sample.elapsed_ns, *problem);
+  metrics_->update(sample.monotonic_ns, folds_->whole(), live_facts());
+  if (onlooker_ != nullptr) metrics_->log(onlooker_->take_live_events());
+  for (const std::string& problem : metrics_->take_problems())
+    tell_event(sample.elapsed_ns, problem);
 }
 
 void Recording::tell_event(int64_t elapsed_ns, const std::string& text) {

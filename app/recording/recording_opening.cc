@@ -36,6 +36,8 @@ Status Recording::open() {
   if (!options_.user.empty()) {
     TOPSPIN_ASSIGN(user, find_user(options_.user));
   }
+  const MetricsPlaces places = {options_.textfile, options_.listen, options_.otlp};
+  TOPSPIN_ASSIGN(metrics_, MetricsOutput::start(places, user));
   // Before other threads run, because these start git.
   forget_git_environment();
   std::optional<SourceQuestion> source;
@@ -61,7 +63,7 @@ Status Recording::open() {
   }
   TOPSPIN_ASSIGN(tracker_, FlowTracker::open_live(settings_.live, settings_.table));
   if (!options_.packet_file.empty()) TOPSPIN_TRY(open_packets());
-  TOPSPIN_ASSIGN(metrics_, MetricsOutput::open(options_.textfile, options_.listen));
+  if (metrics_) TOPSPIN_TRY(metrics_->open(places));
   timer_fd_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!timer_fd_) return make_error(ErrorCode::kInternal, "timerfd_create failed", errno);
   if (options_.source) source_ = *options_.source;

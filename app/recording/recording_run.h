@@ -77,6 +77,7 @@ class Recording {
   void subject_ended();
   void serve_onlooker();
   void tell_event(int64_t elapsed_ns, const std::string& text);
+  LiveFacts live_facts() const;
   void update_metrics(const Sample& sample);
   void handle_signals();
   void handle_stop_signal(int number, bool from_terminal);
@@ -87,6 +88,7 @@ class Recording {
   void drain_pass();
   Result<int> finish();
   void remove_old_runs() const;
+  void end_metrics();
   int exit_code_of(const RunEnd& end) const;
 
   const RecordOptions& options_;

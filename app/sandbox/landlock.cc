@@ -85,10 +85,14 @@ int landlock_version() {
   return version > 0 ? static_cast<int>(version) : 0;
 }
 
-Status limit_files(const std::vector<ReachableFile>& files) {
+Status limit_files(const std::vector<ReachableFile>& files, Network network) {
   const int version = landlock_version();
   if (version == 0) return {};
-  const RulesetAttributes attributes = attributes_of(version);
+  RulesetAttributes attributes = attributes_of(version);
+  if (network == Network::kConnects) {
+    attributes.handled_access_net &= ~kConnectTcp;
+    attributes.scoped &= ~kScopeAbstractUnixSocket;  // of a name service
+  }
   const UniqueFd ruleset(
       static_cast<int>(::syscall(SYS_landlock_create_ruleset, &attributes, sizeof attributes, 0)));
   if (!ruleset) return not_limited("landlock_create_ruleset");

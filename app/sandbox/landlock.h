@@ -24,9 +24,12 @@ struct ReachableFile {
 /// The version of Landlock's interface ("ABI") in this kernel; 0 if it is missing or turned off.
 int landlock_version();
 
+enum class Network { kNone, kConnects };
+
 /// For good, this thread and its children can open only `files`. They execute nothing. As far as
-/// the kernel knows these limits, they neither connect nor listen by TCP, and signal no process
-/// outside. Does nothing if there is no Landlock. REQUIRES: no_new_privs is set.
-Status limit_files(const std::vector<ReachableFile>& files);
+/// the kernel knows these limits, they do not listen by TCP, nor connect unless `network` says so,
+/// and signal no process outside. Does nothing if there is no Landlock. REQUIRES: no_new_privs is
+/// set.
+Status limit_files(const std::vector<ReachableFile>& files, Network network = Network::kNone);
 
 }  // namespace topspin

@@ -28,6 +28,20 @@ constexpr std::array kPublic = {
     "/proc",  "/sys/devices/system/cpu", "/usr/share",    "/usr/lib",       "/usr/lib64", "/lib",
     "/lib64", "/etc/localtime",          "/etc/terminfo", "/etc/os-release"};
 
+/// The resolver's configuration, which may be a link into /run; certificates; name plugins, which
+/// are loaded when the first name is looked up.
+constexpr std::array kOfSenders = {"/etc",
+                                   "/usr",
+                                   "/lib",
+                                   "/lib64",
+                                   "/run/systemd/resolve",
+                                   "/run/resolvconf",
+                                   "/run/NetworkManager",
+                                   "/var/lib/ca-certificates",
+                                   "/dev/null",
+                                   "/dev/random",
+                                   "/dev/urandom"};
+
 /// Set by enter_sandbox().
 std::optional<FileKeeper>& keeper() {
   static auto* const the_keeper = new std::optional<FileKeeper>;  // also for the very end
@@ -120,6 +134,15 @@ Status enter_sandbox(const SandboxFiles& files) {
 Status limit_recording(const RecordingNeeds& needs) {
   is_limited_recording = true;
   return limit_recorder_calls(needs);
+}
+
+Status limit_sender(const std::vector<std::string>& files) {
+  std::vector<ReachableFile> reachable;
+  for (const char* path : kOfSenders) reachable.push_back({path, Reach::kRead});
+  for (const std::string& file : files)
+    if (!file.empty()) reachable.push_back({file, Reach::kRead});
+  TOPSPIN_TRY(limit_files(reachable, Network::kConnects));
+  return limit_sender_calls();
 }
 
 Status finish_output(const Output& output) {

@@ -56,6 +56,11 @@ struct RecordingNeeds {
 /// needed any more.
 Status limit_recording(const RecordingNeeds& needs);
 
+/// For a process that sends what it is given and reads the answers: for good, it can open only
+/// `files`, and what libraries read to look up names and to check certificates. It starts no
+/// program, listens nowhere, and captures nothing. REQUIRES: no_new_privs is set.
+Status limit_sender(const std::vector<std::string>& files);
+
 // In the sandbox, the process outside does these three.
 Status finish_output(const Output& output);
 void discard_output(const Output& output);

@@ -376,4 +376,19 @@ Status limit_recorder_calls(const RecordingNeeds& needs) {
   return limit_calls(add_rules, refuse_to_recorder);
 }
 
+Status limit_sender_calls() {
+  if (!has_syscall_filters()) return {};
+  const Filter filter(seccomp_init(SCMP_ACT_ALLOW));
+  if (filter == nullptr) return not_limited(ENOMEM);
+  FilterBuilder builder(filter.get());
+  builder.set(SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+  for (const int call : kAttacks) builder.fail_if(call, EPERM, {});
+  for (const int call : {SCMP_SYS(bpf), SCMP_SYS(perf_event_open), SCMP_SYS(listen)})
+    builder.fail_if(call, EPERM, {});
+  builder.fail_if(SCMP_SYS(socket), EPERM, {equals(0, AF_PACKET)});
+  if (builder.failure() != 0) return not_limited(builder.failure());
+  if (const int status = seccomp_load(filter.get()); status < 0) return not_limited(-status);
+  return {};
+}
+
 }  // namespace topspin

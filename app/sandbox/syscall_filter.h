@@ -23,4 +23,10 @@ Status limit_system_calls(bool holds_connection);
 /// block SIGSYS.
 Status limit_recorder_calls(const RecordingNeeds& needs);
 
+/// For good, a few system calls of this process fail: those that execute a program, reach into
+/// another process or into the kernel, change users or namespaces, capture packets, and listen.
+/// What libcurl and its libraries call otherwise differs from one version to the next. REQUIRES:
+/// no_new_privs is set.
+Status limit_sender_calls();
+
 }  // namespace topspin

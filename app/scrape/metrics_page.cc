@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "core/base/clock.h"
+
 namespace topspin {
 
 void MetricsPage::begin(const RunInfo& run) {
@@ -17,21 +19,20 @@ void MetricsPage::update(int64_t now_ns, const RunFold& fold, const LiveFacts& f
   auto copy = std::make_shared<const RunFold>(fold);
   const std::lock_guard lock(mutex_);
   updated_ns_ = now_ns;
+  updated_wall_ns_ = wall_now_ns();
+  ++updates_;
   facts_ = facts;
   fold_ = std::move(copy);
 }
 
+MetricsSnapshot MetricsPage::snapshot() const {
+  const std::lock_guard lock(mutex_);
+  return {run_, fold_, facts_, updated_wall_ns_, updates_};
+}
+
 std::string MetricsPage::render(LiveFormat format) const {
-  std::shared_ptr<const RunFold> fold;
-  RunInfo run;
-  LiveFacts facts;
-  {
-    const std::lock_guard lock(mutex_);
-    fold = fold_;
-    run = run_;
-    facts = facts_;
-  }
-  return live_metrics(run, *fold, facts, format);
+  const MetricsSnapshot page = snapshot();
+  return live_metrics(page.run, *page.fold, page.facts, format);
 }
 
 }  // namespace topspin

@@ -15,6 +15,15 @@
 
 namespace topspin {
 
+/// The page at a moment.
+struct MetricsSnapshot {
+  RunInfo run;
+  std::shared_ptr<const RunFold> fold;
+  LiveFacts facts;
+  int64_t wall_ns = 0;  // of the last update
+  uint64_t update = 0;  // its number; 0: there was none
+};
+
 class MetricsPage {
  public:
   /// Copying the totals (a megabyte) at each of ten ticks a second would be a waste.
@@ -26,13 +35,15 @@ class MetricsPage {
   void update(int64_t now_ns, const RunFold& fold, const LiveFacts& facts, bool must = false);
 
   std::string render(LiveFormat format) const;
+  MetricsSnapshot snapshot() const;
 
  private:
   mutable std::mutex mutex_;
   RunInfo run_;  // guarded by mutex_, as is what follows
   std::shared_ptr<const RunFold> fold_ = std::make_shared<RunFold>();
   LiveFacts facts_;
-  int64_t updated_ns_ = 0;
+  int64_t updated_ns_ = 0, updated_wall_ns_ = 0;
+  uint64_t updates_ = 0;
 };
 
 }  // namespace topspin

@@ -138,9 +138,7 @@ void Live::keep_last_minute() {
     look_.say("there is no tick yet to keep");
   } else if (writer_.give(ring_.freeze(run_, {"", "", ring_.newest_ns(), ring_.newest_ns(), 0}))) {
     look_.say("the last minute is being stored");
-  } else {
-    look_.say("not kept: those before are still being stored");
-  }
+  }  // else it says so itself
 }
 
 void Live::read_processes_if_shown(int64_t now_ns) {
@@ -161,7 +159,7 @@ void Live::on_pass() {
     }
   }
   read_processes_if_shown(now_ns);
-  for (std::string& message : writer_.take_messages()) look_.say(std::move(message));
+  for (IncidentMessage& message : writer_.take_messages()) look_.say(std::move(message.text));
   look_.draw();
 }
 
@@ -219,7 +217,7 @@ void Live::close() {
   look_.close();
   print_output();
   writer_.finish();
-  for (const std::string& message : writer_.take_messages()) say(message);
+  for (const IncidentMessage& message : writer_.take_messages()) say(message.text);
   // A stored run prints its own result, and the next subject has its own screen.
   const Model& model = look_.model();
   if (was_open && stay_ && !subject_wish_ && !model.history().empty()) {

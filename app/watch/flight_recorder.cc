@@ -100,15 +100,23 @@ void FlightRecorder::begin_incident(IncidentCause cause) {
                            : fmt::format("\"{}\" was met: {}", cause.rule, cause.measured);
     if (settings_.after_ns > 0)
       text += fmt::format("; the next {} are kept too", format_duration(settings_.after_ns));
-    say(text);
+    LiveEvent met;
+    met.name = "topspin.incident_begun";
+    met.text = text;
+    met.attributes = log_attributes(cause);
+    tell(text, met);
   }
   incident_ = ring_.freeze(run_, std::move(cause));
   if (settings_.after_ns == 0) end_incident();
 }
 
 void FlightRecorder::end_incident() {
-  if (!writer_.give(*std::exchange(incident_, std::nullopt)))
-    say("an incident was lost: those before it are still being stored");
+  (void)writer_.give(*std::exchange(incident_, std::nullopt));  // it says so if this one is lost
+}
+
+/// With its fields, if the journal takes them.
+void FlightRecorder::tell(const std::string& text, const std::optional<LiveEvent>& event) const {
+  if (!event || !journal_.send(*event)) say(text);
 }
 
 void FlightRecorder::on_signal(int /*number*/) {
@@ -130,11 +138,15 @@ void FlightRecorder::on_event(std::string_view text) {
 }
 
 void FlightRecorder::tell_messages() {
-  for (const std::string& message : writer_.take_messages()) say(message);
+  for (const IncidentMessage& message : writer_.take_messages()) tell(message.text, message.event);
 }
 
 LiveFacts FlightRecorder::live_facts() const {
-  return {writer_.stored(), writer_.lost(), trigger_.held_off()};
+  LiveFacts facts;
+  facts.incidents = writer_.stored();
+  facts.incidents_lost = writer_.lost();
+  facts.held_off = trigger_.held_off();
+  return facts;
 }
 
 void FlightRecorder::close() {

@@ -13,6 +13,7 @@
 #include "app/recording/onlooker.h"
 #include "app/watch/flight_ring.h"
 #include "app/watch/incident_writer.h"
+#include "app/watch/journal_notice.h"
 #include "app/watch/service_notice.h"
 #include "app/watch/trigger.h"
 #include "app/watch/watch_lock.h"
@@ -56,6 +57,7 @@ class FlightRecorder final : public Onlooker {
   void on_packets(PacketCopies /*packets*/) override {}
   std::optional<std::string> take_interface_wish() override { return std::nullopt; }
   LiveFacts live_facts() const override;
+  std::vector<LiveEvent> take_live_events() override { return writer_.take_events(); }
   bool wants_stop() const override { return false; }
   bool output_failed() const override { return false; }
   bool stays() const override { return false; }
@@ -68,6 +70,7 @@ class FlightRecorder final : public Onlooker {
  private:
   void begin_incident(IncidentCause cause);
   void end_incident();
+  void tell(const std::string& text, const std::optional<LiveEvent>& event) const;
   void tell_messages();
   void tell_summary();
 
@@ -79,6 +82,7 @@ class FlightRecorder final : public Onlooker {
   Trigger trigger_;
   IncidentWriter writer_;
   ServiceNotice service_;
+  JournalNotice journal_;
   std::optional<Incident> incident_;  // under way
   bool freeze_asked_ = false;         // before there was a tick
   bool started_ = false;

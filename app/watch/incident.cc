@@ -74,6 +74,11 @@ void RingBase::take(const PackedTick& packed) {
   drop_first_beyond(owners_, kMostOwners);
 }
 
+std::vector<std::pair<std::string, std::string>> log_attributes(const IncidentCause& cause) {
+  if (cause.rule.empty()) return {{"topspin.incident.rule", "by hand"}};
+  return {{"topspin.incident.rule", cause.rule}, {"topspin.incident.measured", cause.measured}};
+}
+
 RunInfo incident_run(const Incident& incident, const std::string& id) {
   RunInfo run = incident.recorder;
   run.id = id;

@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "app/tick/row_baseline.h"
@@ -50,6 +51,9 @@ struct IncidentCause {
   int64_t at_ns = 0;           // elapsed time of the tick at which it was frozen
   int64_t judged_from_ns = 0;  // elapsed time; what came before is context
 };
+
+/// What a log calls its rule, and what was measured.
+std::vector<std::pair<std::string, std::string>> log_attributes(const IncidentCause& cause);
 
 struct IncidentEvent {
   int64_t elapsed_ns = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <utility>
 
@@ -37,6 +38,31 @@ Status patiently(const std::function<Status()>& store) {
 std::string name_of(const IncidentCause& cause) {
   return cause.rule.empty() ? "frozen by hand"
                             : fmt::format("\"{}\", {}", cause.rule, cause.measured);
+}
+
+/// What a log says of an incident. `fate`: why it was lost, or where it is.
+LiveEvent event_of(const Incident& incident, LiveEvent::Severity severity,
+                   const std::string& fate) {
+  const IncidentCause& cause = incident.cause;
+  const bool is_lost = severity == LiveEvent::Severity::kError;
+  LiveEvent event;
+  event.wall_ns = incident.recorder.started_wall_ns + cause.at_ns;
+  event.observed_wall_ns = wall_now_ns();
+  event.severity = severity;
+  event.name = is_lost ? "topspin.incident_lost" : "topspin.incident";
+  event.text = is_lost ? fmt::format("an incident was lost ({}): {}", name_of(cause), fate)
+                       : fmt::format("{}: kept as {}", name_of(cause), fate);
+  event.attributes = log_attributes(cause);
+  return event;
+}
+
+LiveEvent stored_event(const Incident& incident, const std::string& run,
+                       const std::string& database) {
+  LiveEvent event =
+      event_of(incident, LiveEvent::Severity::kWarning, fmt::format("run {} in {}", run, database));
+  event.attributes.emplace_back("topspin.incident.run", run);
+  event.attributes.emplace_back("topspin.incident.database", database);
+  return event;
 }
 
 }  // namespace
@@ -78,18 +104,23 @@ Result<std::string> store_incident(const Incident& incident, const std::string& 
 }
 
 bool IncidentWriter::give(Incident incident) {
-  const std::lock_guard lock(mutex_);
-  if (waiting_.size() >= kMostWaiting) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (waiting_.size() < kMostWaiting) {
+      waiting_.push_back(std::move(incident));
+      if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
+      changed_.notify_all();
+      return true;
+    }
     ++lost_;
-    return false;
   }
-  waiting_.push_back(std::move(incident));
-  if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
-  changed_.notify_all();
-  return true;
+  constexpr const char* kWhy = "those before it are still being stored";
+  tell(fmt::format("an incident was lost ({}): {}", name_of(incident.cause), kWhy),
+       event_of(incident, LiveEvent::Severity::kError, kWhy));
+  return false;
 }
 
-std::vector<std::string> IncidentWriter::take_messages() {
+std::vector<IncidentMessage> IncidentWriter::take_messages() {
   const std::lock_guard lock(mutex_);
   return std::exchange(messages_, {});
 }
@@ -112,9 +143,21 @@ size_t IncidentWriter::lost() const {
   return lost_;
 }
 
-void IncidentWriter::tell(std::string message) {
+std::vector<LiveEvent> IncidentWriter::take_events() {
   const std::lock_guard lock(mutex_);
-  messages_.push_back(std::move(message));
+  std::vector<LiveEvent> events(std::make_move_iterator(events_.begin()),
+                                std::make_move_iterator(events_.end()));
+  events_.clear();
+  return events;
+}
+
+void IncidentWriter::tell(std::string text, std::optional<LiveEvent> event) {
+  const std::lock_guard lock(mutex_);
+  if (event) {
+    events_.push_back(*event);
+    if (events_.size() > kMostEvents) events_.pop_front();
+  }
+  messages_.push_back({std::move(text), std::move(event)});
 }
 
 void IncidentWriter::run() {
@@ -134,13 +177,15 @@ void IncidentWriter::run() {
       ++(stored.ok() ? stored_ : lost_);
     }
     if (!stored.ok()) {
-      tell(fmt::format("an incident was lost ({}): {}", name_of(incident->cause),
-                       stored.error().message));
+      const std::string& why = stored.error().message;
+      tell(fmt::format("an incident was lost ({}): {}", name_of(incident->cause), why),
+           event_of(*incident, LiveEvent::Severity::kError, why));
       continue;
     }
     tell(fmt::format("incident kept in {} as run {}: {}, {} ticks, {}", database_, *stored,
                      name_of(incident->cause), incident->ticks.size(),
-                     format_duration(incident->end_ns() - incident->begin_ns())));
+                     format_duration(incident->end_ns() - incident->begin_ns())),
+         stored_event(*incident, *stored, database_));
     const auto kept = retain_runs(database_, limits_, wall_now_ns());
     if (!kept.ok()) {
       tell(fmt::format("old incidents were not removed: {}", kept.error().message));

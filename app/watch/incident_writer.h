@@ -17,14 +17,22 @@
 
 #include "app/watch/incident.h"
 #include "core/base/result.h"
+#include "report/export/export.h"
 #include "store/retention/retention.h"
 
 namespace topspin {
+
+/// What became of an incident, or of the database after it.
+struct IncidentMessage {
+  std::string text;
+  std::optional<LiveEvent> event;  // the same with its facts; only of an incident
+};
 
 class IncidentWriter {
  public:
   /// So many wait while one is stored; a further one is refused.
   static constexpr size_t kMostWaiting = 2;
+  static constexpr size_t kMostEvents = 16;
 
   IncidentWriter(std::string database, RetentionLimits limits)
       : database_(std::move(database)), limits_(limits) {}
@@ -32,10 +40,12 @@ class IncidentWriter {
   IncidentWriter(const IncidentWriter&) = delete;
   IncidentWriter& operator=(const IncidentWriter&) = delete;
 
-  /// False if too many wait already: this one is lost.
+  /// False if too many wait already: this one is lost, which is among the messages.
   [[nodiscard]] bool give(Incident incident);
   /// What became of incidents, one sentence each. Each is returned once.
-  std::vector<std::string> take_messages();
+  std::vector<IncidentMessage> take_messages();
+  /// The events of the same for another log. If nobody takes them, the oldest of many go.
+  std::vector<LiveEvent> take_events();
   /// Stores what waits, and ends the thread.
   void finish();
 
@@ -45,14 +55,15 @@ class IncidentWriter {
 
  private:
   void run();
-  void tell(std::string message);
+  void tell(std::string text, std::optional<LiveEvent> event = std::nullopt);
 
   const std::string database_;
   const RetentionLimits limits_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Incident> waiting_;  // guarded by mutex_, as is all that follows
-  std::vector<std::string> messages_;
+  std::vector<IncidentMessage> messages_;
+  std::deque<LiveEvent> events_;
   size_t stored_ = 0;
   size_t lost_ = 0;
   bool ending_ = false;

@@ -86,8 +86,9 @@ class LiveSource {
   /// frames. Stamps are wall-clock time. Fails if the interface is gone.
   virtual Result<int> drain(PacketVisitor visit, void* context, int packets_max) = 0;
 
-  /// Waits for packets, at most `timeout_ms`.
-  virtual void wait(int timeout_ms) = 0;
+  /// Waits for packets, at most `timeout_ms`, or until `wake_fd` is readable. Returns whether that
+  /// is.
+  virtual bool wait(int timeout_ms, int wake_fd) = 0;
 
   /// What the kernel lost since the last call.
   virtual CaptureLosses take_losses() = 0;

@@ -262,9 +262,10 @@ class LibpcapLive final : public LiveSource {
     return make_error(ErrorCode::kInternal, pcap_geterr(pcap_.get()));
   }
 
-  void wait(int timeout_ms) override {
-    pollfd ready{fd_, POLLIN, 0};
-    poll(&ready, 1, timeout_ms);  // the next drain reports an error
+  bool wait(int timeout_ms, int wake_fd) override {
+    std::array<pollfd, 2> ready{{{fd_, POLLIN, 0}, {wake_fd, POLLIN, 0}}};
+    poll(ready.data(), ready.size(), timeout_ms);  // the next drain reports an error
+    return ready[1].revents != 0;
   }
 
   CaptureLosses take_losses() override {

@@ -14,6 +14,7 @@
 
 #include "ci/judgement/judgement.h"
 #include "core/base/result.h"
+#include "report/metrics/live_facts.h"
 #include "store/run_store.h"
 
 namespace topspin {
@@ -79,10 +80,6 @@ Status export_csv(RunStore& store, const std::vector<StoredRun>& runs, CsvTableK
 Status export_openmetrics(RunStore& store, const std::vector<StoredRun>& runs,
                           ExportOutput& output);
 
-/// What a flight recorder adds to its page; absent: there is none.
-struct LiveFacts {
-  std::optional<uint64_t> incidents, incidents_lost, held_off;
-};
 enum class LiveFormat : uint8_t {
   kOpenMetrics,
   kPrometheus,  // its text format 0.0.4, the only one that node_exporter's text files may have

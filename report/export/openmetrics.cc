@@ -3,8 +3,8 @@
 //
 // The format demands that all points of a family are together. So the totals of all runs are
 // gathered first; their size does not depend on the length of the runs. Names and units are those
-// of OpenTelemetry's process metrics where they exist (dots become underscores, the unit a suffix,
-// counters end in _total). All other names begin with topspin_. Durations are in seconds.
+// of report/metrics/metric_families.h (dots become underscores, the unit a suffix, counters end in
+// _total). Durations are in seconds.
 // Histograms are classic buckets that end at powers of two of nanoseconds minus one. The stored
 // buckets end there too, so each count is exact. Absent metrics are left out.
 //
@@ -16,15 +16,12 @@
 #include <fmt/format.h>
 
 #include "core/run/source_text.h"
-#include "core/tick/numbers.h"
 #include "report/export/export.h"
 #include "report/export/rows.h"
+#include "report/metrics/metric_families.h"
 
 namespace topspin {
 namespace {
-
-/// How many labels of a user the page of a recording has. Exports have all.
-constexpr size_t kLiveLabels = 16;
 
 struct MeasuredTotals {
   const StoredRun* run = nullptr;
@@ -207,177 +204,41 @@ class Exposition {
   std::string head_;  // the head of a family that has no sample yet
 };
 
-/// The family of a number if it does not follow from the number's name: first OpenTelemetry's
-/// process metrics, then families whose points differ in a label.
-struct FamilyPlace {
-  std::string_view number;
-  std::string_view family;
-  std::string_view unit;
-  std::string_view labels = {};
-};
-constexpr FamilyPlace kPlaces[] = {
-    {"cpu_ns", "process_cpu_time_seconds", "seconds"},
-    {"rss_bytes", "process_memory_usage_bytes", "bytes"},
-    {"vsz_bytes", "process_memory_virtual_bytes", "bytes"},
-    {"threads", "process_thread_count", ""},
-    {"fds", "process_unix_file_descriptor_count", ""},
-    {"voluntary_switches", "process_context_switches", "",
-     "process_context_switch_type=\"voluntary\""},
-    {"involuntary_switches", "process_context_switches", "",
-     "process_context_switch_type=\"involuntary\""},
-    {"minor_faults", "process_paging_faults", "", "system_paging_fault_type=\"minor\""},
-    {"major_faults", "process_paging_faults", "", "system_paging_fault_type=\"major\""},
-    {"new_flows", "topspin_flows", ""},
-    {"ended_flows", "topspin_flows_ended", ""},
-    {"packets", "topspin_captured_packets", ""},
-    {"bytes", "topspin_captured_bytes", "bytes"},
-    {"initiator_packets", "topspin_packets", "", "role=\"initiator\""},
-    {"responder_packets", "topspin_packets", "", "role=\"responder\""},
-    {"initiator_bytes", "topspin_traffic_bytes", "bytes", "role=\"initiator\""},
-    {"responder_bytes", "topspin_traffic_bytes", "bytes", "role=\"responder\""},
-};
-
-/// A family of one or several numbers, in their order in the output.
-struct MetricFamily {
-  std::string name;
-  std::string unit;
-  std::string help;
-  std::string_view type;  // as OpenMetrics calls it
-  struct Point {
-    const RegisteredNumber* number;
-    std::string labels;
-  };
-  std::vector<Point> points;
-};
-
-std::string_view type_of(NumberKind kind) {
-  switch (kind) {
-    case NumberKind::kCount:
-    case NumberKind::kTotal: return "counter";
-    case NumberKind::kDistribution: return "histogram";
-    case NumberKind::kGauge:
-    case NumberKind::kMaximum:
-    case NumberKind::kState: return "gauge";
+std::string_view type_of(MetricType type) {
+  switch (type) {
+    case MetricType::kCounter:
+    case MetricType::kTotal: return "counter";
+    case MetricType::kHistogram: return "histogram";
+    case MetricType::kGauge:
+    case MetricType::kUpDownCounter: break;
   }
   return "gauge";
 }
 
-std::string_view unit_of(std::string_view name) {
-  switch (number_unit(name)) {
-    case NumberUnit::kNanoseconds: return "seconds";
-    case NumberUnit::kBytes: return "bytes";
-    case NumberUnit::kOne: return "";
-  }
-  return "";
-}
-
-/// "topspin_swap_bytes", "topspin_throttled_seconds". `what` is inserted before the unit.
-std::string family_name(std::string_view name, std::string_view what = "") {
-  const std::string_view unit = unit_of(name);
-  return fmt::format("topspin_{}{}{}{}", without_unit(name), what, unit.empty() ? "" : "_", unit);
-}
-
-FamilyPlace place_of(const RegisteredNumber& number, std::string& labels) {
-  for (const FamilyPlace& place : kPlaces)
-    if (place.number == number.name) return place;
-  const bool is_time = number_unit(number.name) == NumberUnit::kNanoseconds;
-  if (number.loss && !is_time) {
-    labels = fmt::format("kind=\"{}\"", LossInterval::bare_name(number));
-    return {number.name, "topspin_losses", ""};
-  }
-  constexpr std::string_view kEvent = CounterInterval::kNumberPrefix;
-  if (number.probe == "counters" && !is_time) {
-    labels = fmt::format("event=\"{}\"", number.name.substr(kEvent.size()));
-    return {number.name, "topspin_perf_events", ""};
-  }
-  constexpr std::string_view kSkipped = "skipped_";
-  if (number.name.starts_with(kSkipped)) {
-    labels = fmt::format("reason=\"{}\"", number.name.substr(kSkipped.size()));
-    return {number.name, "topspin_skipped_packets", ""};
-  }
-  return {number.name, "", unit_of(number.name)};
-}
-
-/// The help of a family of several numbers, if the help of its first number does not fit.
-std::string_view help_of(std::string_view family) {
-  constexpr std::pair<std::string_view, std::string_view> kHelp[] = {
-      {"process_context_switches", "Context switches of the subject."},
-      {"process_paging_faults", "Page faults of the subject."},
-      {"topspin_packets", "Packets of flows, by the end that sent them."},
-      {"topspin_traffic_bytes", "Bytes of flows, by the end that sent them."},
-      {"topspin_losses", "What was seen too late or not at all, by kind."},
-      {"topspin_perf_events", "Perf events of the subject, scaled, by event."},
-      {"topspin_skipped_packets", "Packets in no flow, by reason."},
-  };
-  for (const auto& [name, help] : kHelp)
-    if (name == family) return help;
-  return "";
-}
-
-/// All families, with every number of the registry.
-std::vector<MetricFamily> families() {
-  std::vector<MetricFamily> all;
-  for (const RegisteredNumber& number : numbers()) {
-    std::string labels;
-    const FamilyPlace place = place_of(number, labels);
-    if (!place.labels.empty()) labels = place.labels;
-    std::string name = place.family.empty() ? family_name(number.name) : std::string(place.family);
-    if (number.loss && place.family.empty())
-      name = family_name(LossInterval::bare_name(number));  // a loss that is a time
-    auto family =
-        std::find_if(all.begin(), all.end(), [&](const MetricFamily& f) { return f.name == name; });
-    if (family == all.end()) {
-      const std::string_view help = help_of(name);
-      all.push_back({name,
-                     std::string(place.unit),
-                     std::string(help.empty() ? number.help : help),
-                     type_of(number.kind),
-                     {}});
-      family = all.end() - 1;
-    }
-    family->points.push_back({&number, labels});
-  }
-  return all;
-}
-
-std::optional<double> in_unit(std::string_view unit, std::optional<double> value) {
-  if (value && unit == "seconds") *value /= 1e9;
-  return value;
-}
-
 void write_family(Exposition& e, const MetricFamily& family) {
   const RegisteredNumber& first = *family.points.front().number;
+  const std::string name = openmetrics_name(family.name, family.unit);
   if (first.signed_histogram) {
-    e.signed_histogram(family.name, family.help, [&](const MeasuredTotals& run) {
+    e.signed_histogram(name, family.help, [&](const MeasuredTotals& run) {
       return first.signed_histogram(run.fold.merged);
     });
     return;
   }
   if (first.histogram) {
-    e.histogram(family.name, family.help,
+    e.histogram(name, family.help,
                 [&](const MeasuredTotals& run) { return first.histogram(run.fold.merged); });
     return;
   }
-  e.family(family.name, family.type, family.unit, family.help);
-  for (const MetricFamily::Point& point : family.points) {
-    e.points(family.name, family.type == "counter" ? "_total" : "", point.labels,
-             [&](const MeasuredTotals& run) {
-               return in_unit(family.unit, point.number->value(run.fold.merged));
-             });
+  const std::string_view type = type_of(family.type);
+  e.family(name, type, openmetrics_unit(family.unit), family.help);
+  for (const MetricPoint& point : family.points) {
+    const std::string labels =
+        point.label_key.empty()
+            ? ""
+            : fmt::format("{}=\"{}\"", openmetrics_label(point.label_key), point.label_value);
+    e.points(name, type == "counter" ? "_total" : "", labels,
+             [&](const MeasuredTotals& run) { return point.value(run.fold); });
   }
-}
-
-/// Writes the greatest value of a gauge at any tick. Its last value is in another family.
-void write_greatest(Exposition& e, const RegisteredNumber& gauge) {
-  if (gauge.kind != NumberKind::kGauge) return;
-  const std::string name = family_name(gauge.name, "_max");
-  // Such a number may already be measured.
-  if (find_number(fmt::format("{}_max", gauge.name)) != nullptr) return;
-  const std::string unit(unit_of(gauge.name));
-  e.family(name, "gauge", unit, fmt::format("The greatest at any tick: {}", gauge.help));
-  e.points(name, "", "", [&](const MeasuredTotals& run) {
-    return in_unit(unit, gauge.value(run.fold.greatest));
-  });
 }
 
 /// Writes what the load generator saw over the whole load of each run.
@@ -429,8 +290,7 @@ Status export_openmetrics(RunStore& store, const std::vector<StoredRun>& runs,
   }
   Exposition exposition(totals, output, std::nullopt);
   exposition.info();
-  for (const MetricFamily& family : families()) write_family(exposition, family);
-  for (const RegisteredNumber& number : numbers()) write_greatest(exposition, number);
+  for (const MetricFamily& family : metric_families()) write_family(exposition, family);
   write_load(exposition);
   exposition.end();
   return output.finish();
@@ -449,24 +309,14 @@ std::string live_metrics(const RunInfo& run, const RunFold& fold, const LiveFact
   const std::vector<MeasuredTotals> totals = {{&stored, fold, std::nullopt}};
   Exposition exposition(totals, output, format);
   exposition.info();
-  for (const MetricFamily& family : families()) write_family(exposition, family);
-  for (const RegisteredNumber& number : numbers()) write_greatest(exposition, number);
-  const auto one = [&](const char* name, const char* type, const char* help,
-                       std::optional<uint64_t> value) {
-    exposition.family(name, type, "", help);
-    exposition.points(name, std::string_view(type) == "counter" ? "_total" : "", "",
-                      [&](const MeasuredTotals&) {
-                        return value ? std::optional(static_cast<double>(*value)) : std::nullopt;
-                      });
-  };
-  one("topspin_ticks", "counter", "Ticks since the recording began.", fold.ticks);
-  one("topspin_incidents", "counter", "Incidents that were stored.", facts.incidents);
-  one("topspin_incidents_lost", "counter", "Incidents that could not be stored.",
-      facts.incidents_lost);
-  one("topspin_incidents_held_off", "counter",
-      "Times that a rule began to be met while none could trigger.", facts.held_off);
-  one("topspin_labels_cut", "gauge", "Labels of the user that topspin_run_info has no room for.",
-      run.labels.size() > kLiveLabels ? run.labels.size() - kLiveLabels : 0);
+  for (const MetricFamily& family : metric_families()) write_family(exposition, family);
+  for (const FactMetric& fact : fact_metrics(run, fold, facts)) {
+    const std::string name = openmetrics_name(fact.name, "");
+    exposition.family(name, fact.is_counter ? "counter" : "gauge", "", fact.help);
+    exposition.points(name, fact.is_counter ? "_total" : "", "", [&](const MeasuredTotals&) {
+      return fact.value ? std::optional(static_cast<double>(*fact.value)) : std::nullopt;
+    });
+  }
   exposition.end();
   (void)output.finish().ok();  // the sink cannot fail
   return text;

@@ -1,26 +1,26 @@
 // The flight recorder with the real binary: a server that stalls at a random moment, rules that
 // flap, a recorder that is killed while it stores, and the numbers that leave it.
 #include <algorithm>
-#include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <map>
 #include <random>
 #include <thread>
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
-#include <sys/socket.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 
-#include "core/base/unique_fd.h"
-#include "store/run_store.h"
+#include "tests/app/watch/journal_reader.h"
+#include "tests/app/watch/watch_fixture.h"
 #include "tests/support/every_night.h"
-#include "tests/support/own_network.h"
-#include "tests/support/privileges.h"
-#include "tests/support/process.h"
-#include "tests/support/temp_dir.h"
 
 namespace topspin::test {
 namespace {
@@ -30,126 +30,6 @@ using testing::Not;
 using Json = nlohmann::json;
 
 const auto* const kOwnNetwork = testing::AddGlobalTestEnvironment(new OwnNetwork);
-
-std::string slurp(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-/// A server that echoes, and stalls once.
-class StallingServer {
- public:
-  StallingServer(int after_ms, int stall_ms)
-      : process_({std::string(TOPSPIN_BINARY_DIR) + "/tests/app/stalling_server",
-                  std::to_string(after_ms), std::to_string(stall_ms)}) {
-    if (!process_.wait_for("port ") || !process_.wait_for("\n")) return;
-    const std::string text = output();
-    port_ = std::stoi(text.substr(text.find("port ") + 5));
-  }
-  int port() const { return port_; }
-  pid_t pid() const { return process_.pid(); }
-  Process& process() { return process_; }
-  /// The beginning and end of the stall, on the monotonic clock. Ends the server.
-  std::pair<int64_t, int64_t> stall() {
-    process_.wait_for("stalled ");
-    process_.wait_for("\n");
-    process_.send(SIGKILL);
-    const std::string out = process_.finish().out;
-    long long begin = 0, end = 0;
-    const size_t at = out.find("stalled ");
-    if (at == std::string::npos ||
-        std::sscanf(out.c_str() + at, "stalled %lld %lld", &begin, &end) != 2)
-      return {};
-    return {begin, end};
-  }
-
- private:
-  std::string output() { return process_.output_so_far(); }
-  Process process_;
-  int port_ = 0;
-};
-
-/// Clients that each send one datagram every 20 ms and take what comes back.
-class Pinger {
- public:
-  Pinger(int port, int clients) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons(static_cast<uint16_t>(port));
-    for (int i = 0; i < clients; ++i) {
-      clients_.emplace_back(::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-      EXPECT_EQ(
-          ::connect(clients_.back().get(), reinterpret_cast<sockaddr*>(&address), sizeof address),
-          0);
-    }
-    thread_ = std::thread([this] { run(); });
-  }
-  ~Pinger() { stop(); }
-  void stop() {
-    ending_ = true;
-    if (thread_.joinable()) thread_.join();
-  }
-  /// Pauses, or goes on.
-  void pause(bool paused) { paused_ = paused; }
-  uint64_t sent() const { return sent_; }
-  uint64_t received() const { return received_; }
-
- private:
-  void run() {
-    while (!ending_) {
-      for (const UniqueFd& client : clients_) {
-        char data[8];
-        while (::recv(client.get(), data, sizeof data, 0) > 0) ++received_;
-        if (!paused_ && ::send(client.get(), "ping", 4, 0) == 4) ++sent_;
-      }
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    for (const UniqueFd& client : clients_) {
-      char data[8];
-      while (::recv(client.get(), data, sizeof data, 0) > 0) ++received_;
-    }
-  }
-  std::vector<UniqueFd> clients_;
-  std::atomic<bool> ending_ = false, paused_ = false;
-  std::atomic<uint64_t> sent_ = 0, received_ = 0;
-  std::thread thread_;
-};
-
-class Watch : public testing::Test {
- protected:
-  void SetUp() override {
-    TOPSPIN_NEEDS_ROOT();
-    if (!OwnNetwork::why_not().empty()) GTEST_SKIP() << OwnNetwork::why_not();
-  }
-  std::string db() const { return dir_.file("w.db"); }
-  std::vector<std::string> watch(std::vector<std::string> more) const {
-    std::vector<std::string> words = {topspin_binary(), "watch", "-i", "lo", "--db", db()};
-    words.insert(words.end(), more.begin(), more.end());
-    return words;
-  }
-  std::vector<StoredRun> runs() const {
-    auto store = RunStore::open(db());
-    if (!store.ok()) {
-      ADD_FAILURE() << store.error().message;
-      return {};
-    }
-    auto runs = (*store)->list_runs();
-    if (!runs.ok()) {
-      ADD_FAILURE() << runs.error().message;
-      return {};
-    }
-    return *runs;
-  }
-  size_t incidents() const {
-    const auto all = runs();
-    return static_cast<size_t>(std::count_if(all.begin(), all.end(), [](const StoredRun& run) {
-      return run.end.status == RunStatus::kIncident;
-    }));
-  }
-  TempDir dir_;
-};
 
 TEST_F(Watch, KeepsTheStallWithItsSlowRepliesAndItsFindingAndNothingElse) {
   const int times = repeats(2, 20);
@@ -292,6 +172,77 @@ TEST_F(Watch, IsFrozenByHandAndByTheCommand) {
   EXPECT_THAT(second.err, HasSubstr("another watch (process "));
   recorder.send(SIGINT);
   EXPECT_EQ(recorder.finish().exit_code, 128 + SIGINT);
+}
+
+/// What systemd-journald would get: datagrams at its socket, in a /run of the recorder's own.
+class FakeJournal {
+ public:
+  explicit FakeJournal(const TempDir& dir) : run_(dir.file("run")) {
+    std::filesystem::create_directories(run_ + "/systemd/journal");
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    const std::string path = run_ + "/systemd/journal/socket";
+    EXPECT_LT(path.size(), sizeof address.sun_path);
+    std::copy(path.begin(), path.end(), address.sun_path);
+    EXPECT_EQ(::bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  }
+  /// Of a recorder whose standard error is, as far as it knows, the journal.
+  std::function<void()> environment() const {
+    return [run = run_] {
+      struct stat info {};
+      ::fstat(STDERR_FILENO, &info);
+      ::setenv("JOURNAL_STREAM", fmt::format("{}:{}", info.st_dev, info.st_ino).c_str(), 1);
+      if (::unshare(CLONE_NEWNS) != 0 || ::mount("", "/", "", MS_REC | MS_PRIVATE, nullptr) != 0 ||
+          ::mount(run.c_str(), "/run", "", MS_BIND, nullptr) != 0)
+        _exit(126);
+    };
+  }
+  /// The next entry, within 20 s; empty if there is none or it is not well-formed.
+  std::map<std::string, std::string> next() const {
+    pollfd ready{socket_.get(), POLLIN, 0};
+    char bytes[8192];
+    if (::poll(&ready, 1, 20'000) != 1) return {};
+    const ssize_t got = ::recv(socket_.get(), bytes, sizeof bytes, 0);
+    return read_journal_entry({bytes, static_cast<size_t>(std::max<ssize_t>(got, 0))})
+        .value_or(std::map<std::string, std::string>());
+  }
+  void remove() const { std::filesystem::remove(run_ + "/systemd/journal/socket"); }
+
+ private:
+  std::string run_;
+  UniqueFd socket_{::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+};
+
+TEST_F(Watch, TellsTheJournalOfIncidentsWithTheirFields) {
+  StallingServer server(0, 0);
+  Pinger pinger(server.port(), 2);
+  const FakeJournal journal(dir_);
+  Process recorder(watch({"--after", "100ms", "--hold-off", "0s", "--when", "packets > 0", "udp"}),
+                   journal.environment());
+  ASSERT_TRUE(recorder.wait_for("watching lo")) << "other messages are as always";
+  auto begun = journal.next();
+  EXPECT_EQ(begun["TOPSPIN_EVENT"], "topspin.incident_begun");
+  EXPECT_EQ(begun["TOPSPIN_INCIDENT_RULE"], "packets > 0");
+  EXPECT_THAT(begun["TOPSPIN_INCIDENT_MEASURED"], HasSubstr(" against 0"));
+  EXPECT_THAT(begun["MESSAGE"], HasSubstr("\"packets > 0\" was met: "));
+  EXPECT_EQ(begun["SYSLOG_IDENTIFIER"], "topspin");
+  auto kept = journal.next();
+  EXPECT_EQ(kept["TOPSPIN_EVENT"], "topspin.incident");
+  EXPECT_EQ(kept["PRIORITY"], "4");
+  EXPECT_EQ(kept["TOPSPIN_INCIDENT_RULE"], "packets > 0");
+  EXPECT_EQ(kept["TOPSPIN_INCIDENT_DATABASE"], db());
+  ASSERT_GE(runs().size(), 1u);
+  EXPECT_EQ(kept["TOPSPIN_INCIDENT_RUN"], runs().front().info.id);
+  EXPECT_THAT(kept["MESSAGE"], HasSubstr("kept as run " + runs().front().info.id));
+  // Without the journal's socket, it says the same as elsewhere.
+  journal.remove();
+  recorder.send(SIGUSR1);
+  EXPECT_TRUE(recorder.wait_for("incident kept in"));
+  recorder.send(SIGINT);
+  const Outcome ended = recorder.finish();
+  EXPECT_EQ(ended.exit_code, 128 + SIGINT) << ended.err;
+  EXPECT_THAT(ended.err, Not(HasSubstr("packets > 0\" was met"))) << "that was for the journal";
+  EXPECT_THAT(ended.err, Not(HasSubstr("not allowed"))) << "no system call was refused";
 }
 
 TEST_F(Watch, WatchesACommandOrACgroupAsRecordDoes) {
