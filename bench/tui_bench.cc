@@ -1,10 +1,11 @@
 // The cost of the screen: the time of a frame of each view, of adding a tick to the model, and of a
 // search, and the CPU share of 4 frames and 1 tick per second. Measured at 1,000, 100,000 and
-// 1,000,000 live flows, nearly all of which send in each tick. Prints one JSON object per line:
-// {"name", "value", "unit"}.
+// 1,000,000 live flows (or as many as the arguments say), nearly all of which send in each tick.
+// Prints one JSON object per line: {"name", "value", "unit"}.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -128,7 +129,10 @@ void measure(uint64_t flows) {
 }  // namespace
 }  // namespace topspin
 
-int main() {
-  for (const uint64_t flows : {1'000ull, 100'000ull, 1'000'000ull}) topspin::measure(flows);
+int main(int count, char** arguments) {
+  std::vector<uint64_t> flows;
+  for (int i = 1; i < count; ++i) flows.push_back(std::strtoull(arguments[i], nullptr, 10));
+  if (flows.empty()) flows = {1'000, 100'000, 1'000'000};
+  for (const uint64_t each : flows) topspin::measure(each);
   return 0;
 }

@@ -29,6 +29,10 @@ class FileTracker final : public FlowTracker {
         link_type_(source_->link_type()) {
     cutter_.set_silent_max(kSilentMax);
     cutter_.set_last_rows_max(file.max_rows_at_end);
+    cutter_.set_before_rows([this](int64_t length_ns, bool last) {
+      // If this one is not merged into it, nothing can change the interval that is held back.
+      if (!last || !is_short(length_ns)) hand_over_held();
+    });
   }
 
   ~FileTracker() override { stop_->store(true, std::memory_order_relaxed); }
@@ -64,9 +68,9 @@ class FileTracker final : public FlowTracker {
     cutter_.flush();
     if (interval_ns_ == 0) return cutter_.close_last(cutter_.table().now_ns());
     if (!cutter_.begun()) return;  // there was no packet
-    cutter_.set_sink([&](ClosedInterval&& last) { keep_last(std::move(last), sink); });
+    cutter_.set_sink([&](ClosedInterval&& last) { keep_last(std::move(last)); });
     cutter_.close_last(cutter_.table().now_ns());
-    sink(std::move(*std::exchange(held_, std::nullopt)));
+    hand_over_held();
   }
 
   FileNotes notes() const override { return ahead_ ? notes_ : source_->notes(); }
@@ -100,26 +104,29 @@ class FileTracker final : public FlowTracker {
 
   /// Holds back the latest interval, because the file's last, short interval may be merged into it.
   void set_sink(const IntervalSink& sink) {
-    cutter_.set_sink([this, &sink](ClosedInterval&& closed) {
-      if (interval_ns_ == 0) return sink(std::move(closed));
-      if (held_) sink(std::move(*held_));
+    sink_ = &sink;
+    cutter_.set_sink([this](ClosedInterval&& closed) {
+      if (interval_ns_ == 0) return (*sink_)(std::move(closed));
       held_ = std::move(closed);
     });
   }
 
+  void hand_over_held() {
+    if (!held_) return;
+    any_handed_over_ = true;
+    (*sink_)(std::move(*std::exchange(held_, std::nullopt)));
+  }
+
+  bool is_short(int64_t length_ns) const { return length_ns < interval_ns_ / kShortest; }
+
   /// Ends the last interval at the last packet. If that leaves it too short for a meaningful rate,
   /// it is merged into the one before. If it is the only one and has no length, it becomes a whole
   /// interval.
-  void keep_last(ClosedInterval&& last, const IntervalSink& sink) {
+  void keep_last(ClosedInterval&& last) {
     FlowInterval& flows = last.flows;
-    const int64_t length_ns = flows.end_ns - flows.begin_ns;
     if (!held_) {
-      if (length_ns <= 1) flows.end_ns = flows.begin_ns + interval_ns_;
-      held_ = std::move(last);
-      return;
-    }
-    if (length_ns >= interval_ns_ / kShortest) {
-      sink(std::move(*held_));
+      if (!any_handed_over_ && flows.end_ns - flows.begin_ns <= 1)
+        flows.end_ns = flows.begin_ns + interval_ns_;
       held_ = std::move(last);
       return;
     }
@@ -140,7 +147,9 @@ class FileTracker final : public FlowTracker {
   FilePackets packets_;
   KeyMode key_;
   int threads_;
+  const IntervalSink* sink_ = nullptr;  // of the call that is under way
   std::optional<ClosedInterval> held_;
+  bool any_handed_over_ = false;
   PacketTap tap_;
   LinkType link_type_;
   bool finished_ = false;

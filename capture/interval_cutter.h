@@ -50,6 +50,12 @@ class IntervalCutter {
   /// Closed intervals go to `sink`. REQUIRES: set before add().
   void set_sink(std::function<void(ClosedInterval&&)> sink) { sink_ = std::move(sink); }
 
+  /// Called before an interval's rows are taken from the table, with the interval's length, so that
+  /// the rows of the one before need not be in memory at the same time.
+  void set_before_rows(std::function<void(int64_t length_ns, bool last)> before_rows) {
+    before_rows_ = std::move(before_rows);
+  }
+
   /// Sets where the first interval begins. Without it, the interval begins at the first packet.
   void begin(int64_t begin_ns) {
     begun_ = true;
@@ -153,6 +159,7 @@ class IntervalCutter {
     closed.ends_guessed = table_->take_ends_guessed();
     closed.calls = table_->take_calls();
     closed.changed_called = table_->take_changed_called();
+    if (before_rows_) before_rows_(std::max<int64_t>(end_ns - begin_ns_, 1), last);
     if (last) {
       const uint64_t left = table_->take_all_changed(closed.changed, last_rows_max_);
       closed.rows_lost = table_->take_rows_lost() + left;
@@ -257,6 +264,7 @@ class IntervalCutter {
   SeenTwice seen_twice_;
   PacketTap* tap_ = nullptr;
   std::function<void(ClosedInterval&&)> sink_;
+  std::function<void(int64_t, bool)> before_rows_;
   std::array<Group, 3> groups_;
   Group* filling_ = &groups_[0];  // its packets are being parsed
   Group* waiting_ = &groups_[1];  // to be located, one with each packet that is parsed

@@ -2136,6 +2136,7 @@ void FlowTable::note_changed(HotRecord& flow, uint32_t slot) {
 uint64_t FlowTable::take_changed(std::vector<FlowRow>& rows, uint64_t most) {
   rows.clear();
   rows.swap(departed_);
+  rows.reserve(std::min<uint64_t>(most, rows.size() + changed_count_));
   while (rows.size() < most && changed_first_ < changed_.size()) {
     const uint32_t slot = changed_[changed_first_++];
     HotRecord& flow = hot_[slot];

@@ -1,5 +1,5 @@
-// Writes small pcap files byte by byte, independently of libpcap: nanosecond stamps, Ethernet, IPv4
-// UDP.
+// Writes small pcap files byte by byte, independently of libpcap: nanosecond stamps, Ethernet,
+// IPv4, UDP and TCP.
 #pragma once
 
 #include <cstdint>
@@ -31,25 +31,26 @@ class PcapWriter {
 
   /// One UDP datagram between 127.0.0.1 ports in an Ethernet frame.
   void udp(int64_t time_ns, uint16_t from, uint16_t to, const std::string& payload) {
-    std::vector<uint8_t> b(12, 0);
-    const auto be16 = [&](size_t v) {
-      b.push_back(static_cast<uint8_t>(v >> 8));
-      b.push_back(static_cast<uint8_t>(v));
-    };
-    be16(0x0800);
-    b.push_back(0x45);
-    b.push_back(0);
-    be16(28 + payload.size());
-    be16(0);
-    be16(0x4000);
-    b.push_back(64);
-    b.push_back(17);
-    be16(0);
-    for (int i = 0; i < 2; ++i) b.insert(b.end(), {127, 0, 0, 1});
-    be16(from);
-    be16(to);
-    be16(8 + payload.size());
-    be16(0);
+    std::vector<uint8_t> b = ip_header(17, 8 + payload.size());
+    put_network(b, from, 2);
+    put_network(b, to, 2);
+    put_network(b, 8 + payload.size(), 2);
+    put_network(b, 0, 2);
+    b.insert(b.end(), payload.begin(), payload.end());
+    packet(time_ns, b);
+  }
+
+  /// One TCP segment, likewise.
+  void tcp(int64_t time_ns, uint16_t from, uint16_t to, uint32_t sequence, uint8_t flags,
+           const std::string& payload) {
+    std::vector<uint8_t> b = ip_header(6, 20 + payload.size());
+    put_network(b, from, 2);
+    put_network(b, to, 2);
+    put_network(b, sequence, 4);
+    put_network(b, 1, 4);
+    put_network(b, 0x5000u | flags, 2);
+    put_network(b, 0xffff, 2);
+    put_network(b, 0, 4);
     b.insert(b.end(), payload.begin(), payload.end());
     packet(time_ns, b);
   }
@@ -62,6 +63,21 @@ class PcapWriter {
   }
 
  private:
+  static void put_network(std::vector<uint8_t>& bytes, size_t value, int size) {
+    for (int i = size - 1; i >= 0; --i) bytes.push_back(static_cast<uint8_t>(value >> (8 * i)));
+  }
+  /// Ethernet and IPv4, for this many bytes.
+  static std::vector<uint8_t> ip_header(uint8_t protocol, size_t bytes) {
+    std::vector<uint8_t> b(12, 0);
+    put_network(b, 0x0800, 2);
+    put_network(b, 0x4500, 2);
+    put_network(b, 20 + bytes, 2);
+    put_network(b, 0x4000, 4);
+    put_network(b, 0x4000u | protocol, 2);
+    put_network(b, 0, 2);
+    for (int i = 0; i < 2; ++i) b.insert(b.end(), {127, 0, 0, 1});
+    return b;
+  }
   void put16(uint16_t v) {
     data_.push_back(static_cast<uint8_t>(v));
     data_.push_back(static_cast<uint8_t>(v >> 8));

@@ -96,6 +96,45 @@ TEST(Model, LivenessStaysWithItsFlowWhenOthersAreSortedIn) {
   EXPECT_EQ(model.liveness(0).at(1), Liveness::kNone);
 }
 
+TEST(Model, PulsesAreThoseOfTheirRows) {
+  Model model(ModelLimits{.ended_linger_ticks = 1});
+  std::vector<FlowRow> rows;
+  for (const uint64_t id : {9u, 4u, 7u, 1u, 12u}) {
+    rows.push_back(row(id, id, static_cast<int64_t>(id) * kMilli));
+    if (id > 4) rows.back().period_ns = kSecond + static_cast<int64_t>(id);
+    if (id > 7) rows.back().lateness_max_ns = static_cast<int64_t>(id) * 1000;
+    rows.back().bytes = {id * 100, id};
+    rows.back().silent = id == 7;
+    rows.back().ended = id == 1;
+  }
+  const auto check = [&](size_t flows) {
+    ASSERT_EQ(model.pulses().size(), flows);
+    ASSERT_EQ(model.flows().size(), flows);
+    for (size_t i = 0; i < flows; ++i) {
+      const FlowEntry& flow = model.flows()[i];
+      const FlowPulse& pulse = model.pulses()[i];
+      EXPECT_EQ(pulse.last_ns, flow.row.last_ns);
+      EXPECT_EQ(pulse.period_ns, flow.row.period_ns.value_or(0));
+      EXPECT_EQ(pulse.has_lateness, flow.row.lateness_max_ns.has_value());
+      EXPECT_EQ(pulse.lateness_max_ns, flow.row.lateness_max_ns.value_or(0));
+      EXPECT_EQ(pulse.bytes, flow.row.bytes[0] + flow.row.bytes[1]);
+      EXPECT_EQ(pulse.changed_tick, flow.changed_tick);
+      EXPECT_EQ(pulse.ended, flow.row.ended);
+      EXPECT_EQ(pulse.silent, flow.row.silent);
+    }
+  };
+  model.add(tick(1, rows));  // in no order
+  check(5);
+  rows[0].bytes[0] += 5;
+  rows[1].silent = true;
+  model.add(tick(2, {rows[1], row(2), rows[0]}));  // one more between them
+  check(6);
+  model.add(tick(3, {}));  // flow 1 has gone
+  check(5);
+  model.purge_flows();
+  check(0);
+}
+
 TEST(Model, EndedFlowsLingerAndGo) {
   Model model(ModelLimits{.ended_linger_ticks = 2});
   FlowRow ended = row(1);

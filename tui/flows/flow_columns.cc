@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cmath>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -137,7 +138,7 @@ Value of_process(const FlowRow& row, const Model& model) {
   return {true, words[0], words[1]};
 }
 
-Value sort_value(FlowColumn column, const FlowEntry& flow, const Model& model) {
+inline Value sort_value(FlowColumn column, const FlowEntry& flow, const Model& model) {
   const FlowRow& row = flow.row;
   switch (column) {
     case FlowColumn::kSource: return of(row.initiator(), row.key.ip_version);
@@ -209,12 +210,26 @@ std::string owner_text(const FlowOwner* owner) {
                      owner->quality == OwnerQuality::kShared ? "+" : "");
 }
 
-bool is_of_the_future(const FlowRow& row, const Model& model) {
-  return model.scene.flows_are_final && row.last_ns > model.flow_now_ns();
+namespace {
+
+/// Of a row, or of its pulse.
+template <typename Flow>
+bool is_after_now(const Flow& flow, const Model& model) {
+  return model.scene.flows_are_final && flow.last_ns > model.flow_now_ns();
+}
+template <typename Flow>
+bool is_silent_now(const Flow& flow, const Model& model) {
+  return flow.silent && !flow.ended && !is_after_now(flow, model);
 }
 
-bool is_silent(const FlowRow& row, const Model& model) {
-  return row.silent && !row.ended && !is_of_the_future(row, model);
+}  // namespace
+
+bool is_of_the_future(const FlowRow& row, const Model& model) { return is_after_now(row, model); }
+
+bool is_silent(const FlowRow& row, const Model& model) { return is_silent_now(row, model); }
+
+bool is_silent(size_t flow_index, const Model& model) {
+  return is_silent_now(model.pulses()[flow_index], model);
 }
 
 std::string flow_cell(FlowColumn column, const TableRow& table_row, const Model& model,
@@ -294,14 +309,59 @@ Role flow_cell_role(FlowColumn column, const FlowEntry& flow, const Model& model
   }
 }
 
-SortKey flow_sort_key(FlowColumn column, bool reverse, const FlowEntry& flow, const Model& model,
-                      uint32_t index) {
-  const Value value = sort_value(column, flow, model);
-  const uint32_t rank = is_silent(flow.row, model) ? 0 : 1;
+namespace {
+
+SortKey key_of(const Value& value, bool downwards, uint32_t index, bool silent) {
+  const uint32_t rank = silent ? 0 : 1;
   if (!value.present) return {UINT64_MAX, UINT64_MAX, index, rank};
-  const bool downwards = !flow_column(column).text != reverse;
   if (!downwards) return {value.high, value.low, index, rank};
   return {~value.high, ~value.low, index, rank};
+}
+
+/// sort_value() of a flow of the model, from its pulse if that has it.
+template <FlowColumn column>
+Value sort_value_at(uint32_t index, const Model& model) {
+  const FlowPulse& pulse = model.pulses()[index];
+  if constexpr (column == FlowColumn::kSize) return of(pulse.bytes);
+  if constexpr (column == FlowColumn::kLateMax)
+    return of(pulse.has_lateness ? std::optional(pulse.lateness_max_ns) : std::nullopt);
+  if constexpr (column == FlowColumn::kSeen)
+    return of(std::optional(model.flow_now_ns() - pulse.last_ns));
+  return sort_value(column, model.flows()[index], model);
+}
+
+/// A loop per column, because with a million flows a choice for each of them costs more than the
+/// key.
+template <FlowColumn column>
+void keys_of_column(bool downwards, const Model& model, uint32_t first, std::span<SortKey> keys) {
+  for (uint32_t i = 0; i < keys.size(); ++i) {
+    const uint32_t index = first + i;
+    keys[i] =
+        key_of(sort_value_at<column>(index, model), downwards, index, is_silent(index, model));
+  }
+}
+
+using KeysOfColumn = void (*)(bool, const Model&, uint32_t, std::span<SortKey>);
+template <size_t... columns>
+constexpr std::array<KeysOfColumn, kFlowColumnCount> keys_of_columns(
+    std::index_sequence<columns...>) {
+  return {&keys_of_column<static_cast<FlowColumn>(columns)>...};
+}
+
+bool is_downwards(FlowColumn column, bool reverse) { return !flow_column(column).text != reverse; }
+
+}  // namespace
+
+SortKey flow_sort_key(FlowColumn column, bool reverse, const FlowEntry& flow, bool silent,
+                      const Model& model, uint32_t index) {
+  return key_of(sort_value(column, flow, model), is_downwards(column, reverse), index, silent);
+}
+
+void flow_sort_keys(FlowColumn column, bool reverse, const Model& model, uint32_t first,
+                    std::span<SortKey> keys) {
+  CHECK(first + keys.size() <= model.flows().size());
+  static constexpr auto kKeysOf = keys_of_columns(std::make_index_sequence<kFlowColumnCount>());
+  kKeysOf[static_cast<size_t>(column)](is_downwards(column, reverse), model, first, keys);
 }
 
 }  // namespace topspin

@@ -90,6 +90,8 @@ bool is_of_the_future(const FlowRow& row, const Model& model);
 
 /// Whether the flow is silent at the moment that is shown. Such rows come first.
 bool is_silent(const FlowRow& row, const Model& model);
+/// The same of the flow at this index of model.flows(), without reading its row.
+bool is_silent(size_t flow_index, const Model& model);
 
 /// A cell's text, fit for a terminal.
 std::string flow_cell(FlowColumn column, const TableRow& row, const Model& model,
@@ -116,8 +118,12 @@ struct SortKey {
     return index < other.index;
   }
 };
-SortKey flow_sort_key(FlowColumn column, bool reverse, const FlowEntry& flow, const Model& model,
-                      uint32_t index);
+SortKey flow_sort_key(FlowColumn column, bool reverse, const FlowEntry& flow, bool silent,
+                      const Model& model, uint32_t index);
+
+/// The keys of the flows at model.flows()[first] and after it, as many as there is room for.
+void flow_sort_keys(FlowColumn column, bool reverse, const Model& model, uint32_t first,
+                    std::span<SortKey> keys);
 
 /// "1.25M": three significant digits in powers of 1000.
 std::string format_count(uint64_t count);

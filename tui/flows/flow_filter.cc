@@ -403,14 +403,39 @@ bool matches_node(const Node& node, const FlowRow& row, const OwnerTable& owners
 
 char* write_number(char* at, unsigned value) { return std::to_chars(at, at + 8, value).ptr; }
 
+/// The bytes of an IPv4 address, each with the dot before it. A search writes millions of them.
+struct DottedByte {
+  std::array<char, 4> text{};
+  uint8_t size = 0;
+};
+constexpr std::array<DottedByte, 256> dotted_bytes() {
+  std::array<DottedByte, 256> bytes;
+  for (unsigned value = 0; value < 256; ++value) {
+    DottedByte& byte = bytes[value];
+    byte.text[byte.size++] = '.';
+    if (value >= 100) byte.text[byte.size++] = static_cast<char>('0' + value / 100);
+    if (value >= 10) byte.text[byte.size++] = static_cast<char>('0' + value / 10 % 10);
+    byte.text[byte.size++] = static_cast<char>('0' + value % 10);
+  }
+  return bytes;
+}
+constexpr std::array<DottedByte, 256> kDottedBytes = dotted_bytes();
+
+/// Whether the text of two ends can contain this one.
+bool is_of_ends(std::string_view text) {
+  return text.find_first_not_of("0123456789abcdef.:[] ") == std::string_view::npos;
+}
+
 }  // namespace
 
 size_t write_endpoint(const Endpoint& endpoint, uint8_t ip_version, char* buffer) {
   char* at = buffer;
   if (ip_version == 4) {
-    for (size_t i = 0; i < 4; ++i) {
-      if (i > 0) *at++ = '.';
-      at = write_number(at, endpoint.address[i]);
+    at = write_number(at, endpoint.address[0]);
+    for (size_t i = 1; i < 4; ++i) {
+      const DottedByte& byte = kDottedBytes[endpoint.address[i]];
+      std::memcpy(at, byte.text.data(), byte.text.size());  // the rest is overwritten
+      at += byte.size;
     }
   } else {
     *at++ = '[';
@@ -425,13 +450,15 @@ size_t write_endpoint(const Endpoint& endpoint, uint8_t ip_version, char* buffer
 
 bool row_contains(const FlowRow& row, const OwnerTable& owners, std::string_view text) {
   std::array<char, 2 * kEndpointTextMax + 8> buffer;
-  size_t length = write_endpoint(row.initiator(), row.key.ip_version, buffer.data());
-  buffer[length++] = ' ';
-  length += write_endpoint(row.responder(), row.key.ip_version, buffer.data() + length);
   const auto has_text = [&](std::string_view where) {
     return where.find(text) != std::string_view::npos;
   };
-  if (has_text({buffer.data(), length})) return true;
+  if (is_of_ends(text)) {
+    size_t length = write_endpoint(row.initiator(), row.key.ip_version, buffer.data());
+    buffer[length++] = ' ';
+    length += write_endpoint(row.responder(), row.key.ip_version, buffer.data() + length);
+    if (has_text({buffer.data(), length})) return true;
+  }
   if (owners.empty()) return false;
   return std::any_of(row.owners.begin(), row.owners.end(), [&](std::optional<uint32_t> number) {
     const FlowOwner* owner = owners.find(number);

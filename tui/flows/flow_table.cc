@@ -1,8 +1,13 @@
 #include "tui/flows/flow_table.h"
 
 #include <algorithm>
-#include <map>
+#include <array>
+#include <cstring>
+#include <random>
+#include <span>
 #include <tuple>
+#include <type_traits>
+#include <unordered_map>
 
 #include "core/base/check.h"
 
@@ -80,35 +85,99 @@ void add_to_group(TableRow& group, const FlowEntry& flow, uint64_t tick) {
   ++group.flows;
 }
 
+/// Seeded, because the keys come from the network.
+struct GroupHash {
+  uint64_t seed = uint64_t{std::random_device()()} << 32 | std::random_device()();
+
+  size_t operator()(const FlowKey& key) const {
+    static_assert(sizeof(FlowKey) == 42 && std::has_unique_object_representations_v<FlowKey>);
+    std::array<uint64_t, 6> words{};
+    std::memcpy(words.data(), &key, sizeof key);
+    uint64_t hash = seed;
+    for (const uint64_t word : words) {
+      __extension__ using Wide = unsigned __int128;
+      const Wide product = static_cast<Wide>(hash ^ word) * (seed | 1);
+      hash = static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+    }
+    return hash;
+  }
+};
+
+/// In the order of their keys.
 std::vector<TableRow> gather(const Model& model, const FlowQuery& query, uint64_t& matching) {
-  std::map<FlowKey, TableRow> groups;
+  std::unordered_map<FlowKey, uint32_t, GroupHash> groups;
+  std::vector<TableRow> rows;
   for (const FlowEntry& flow : model.flows()) {
     if (!query.filter.matches(flow.row, model.owners())) continue;
     ++matching;
     const FlowKey key = group_key(flow.row, query.grouping);
-    auto [group, fresh] = groups.try_emplace(key);
+    const auto [group, fresh] = groups.try_emplace(key, static_cast<uint32_t>(rows.size()));
     if (fresh) {
-      group->second.flows = 0;
-      group->second.entry.row.key = key;
+      rows.emplace_back().flows = 0;
+      rows.back().entry.row.key = key;
     }
-    add_to_group(group->second, flow, model.tick());
+    add_to_group(rows[group->second], flow, model.tick());
   }
-  std::vector<TableRow> rows;
-  rows.reserve(groups.size());
-  for (auto& [key, row] : groups) rows.push_back(row);
+  std::sort(rows.begin(), rows.end(),
+            [](const TableRow& a, const TableRow& b) { return a.entry.row.key < b.entry.row.key; });
   return rows;
 }
 
-std::vector<SortKey> keys_of_flows(const Model& model, const FlowQuery& query) {
+/// Calls `visit` with the key of each flow that the filter lets through.
+template <typename Visit>
+void for_each_key(const Model& model, const FlowQuery& query, Visit visit) {
   const std::vector<FlowEntry>& flows = model.flows();
-  std::vector<SortKey> keys;
-  keys.reserve(flows.size());
-  for (uint32_t i = 0; i < flows.size(); ++i) {
-    if (!query.filter.empty() && !query.filter.matches(flows[i].row, model.owners())) continue;
-    keys.push_back(flow_sort_key(query.sort, query.reverse, flows[i], model, i));
+  if (!query.filter.empty()) {
+    for (uint32_t i = 0; i < flows.size(); ++i) {
+      if (!query.filter.matches(flows[i].row, model.owners())) continue;
+      visit(flow_sort_key(query.sort, query.reverse, flows[i], is_silent(i, model), model, i));
+    }
+    return;
   }
-  return keys;
+  std::array<SortKey, 256> keys;
+  for (size_t first = 0; first < flows.size(); first += keys.size()) {
+    const auto some = std::span(keys).first(std::min(keys.size(), flows.size() - first));
+    flow_sort_keys(query.sort, query.reverse, model, static_cast<uint32_t>(first), some);
+    for (const SortKey& key : some) visit(key);
+  }
 }
+
+/// The first `most` of all keys that are added, and some that may be among them. A page near the
+/// top needs few of a million.
+class FirstKeys {
+ public:
+  /// `all`: how many keys will come at most.
+  FirstKeys(uint64_t most, uint64_t all) : most_(most) {
+    keys_.reserve(std::min(all, 2 * most_ + kSlack + 1));
+  }
+
+  void add(const SortKey& key) {
+    ++added_;
+    if (is_cut_ && !(key < last_)) return;
+    keys_.push_back(key);
+    if (keys_.size() > 2 * most_ + kSlack) cut();
+  }
+  uint64_t added() const { return added_; }
+  std::vector<SortKey>& keys() { return keys_; }
+
+ private:
+  static constexpr uint64_t kSlack = 256;  // so that a cut pays for short pages
+
+  void cut() {
+    if (most_ == 0) return keys_.clear();
+    const auto last = keys_.begin() + static_cast<std::ptrdiff_t>(most_ - 1);
+    std::nth_element(keys_.begin(), last, keys_.end());
+    last_ = *last;
+    is_cut_ = true;
+    keys_.resize(most_);
+  }
+
+  uint64_t most_;
+  uint64_t added_ = 0;
+  bool is_cut_ = false;
+  SortKey last_;
+  std::vector<SortKey> keys_;
+};
 
 /// Partially sorts, so that the keys at [first, first + count) are right and in order.
 void select(std::vector<SortKey>& keys, uint64_t first, uint64_t count) {
@@ -121,20 +190,26 @@ void select(std::vector<SortKey>& keys, uint64_t first, uint64_t count) {
 FlowPage find_page(const Model& model, const FlowQuery& query, uint64_t first, uint64_t count) {
   FlowPage result;
   std::vector<TableRow> groups;
-  std::vector<SortKey> keys;
+  // A page of more rows than there are begins further up, never further down.
+  const uint64_t most = std::min<uint64_t>(first, model.flows().size()) +
+                        std::min<uint64_t>(count, model.flows().size());
+  FirstKeys top(count == 0 ? 0 : most, model.flows().size());
+  const auto add = [&](const SortKey& key) { top.add(key); };
   if (query.grouping == Grouping::kNone) {
-    keys = keys_of_flows(model, query);
-    result.matching = keys.size();
+    for_each_key(model, query, add);
+    result.matching = top.added();
   } else {
     groups = gather(model, query, result.matching);
     for (uint32_t i = 0; i < groups.size(); ++i) {
-      keys.push_back(flow_sort_key(query.sort, query.reverse, groups[i].entry, model, i));
+      const FlowEntry& group = groups[i].entry;
+      add(flow_sort_key(query.sort, query.reverse, group, is_silent(group.row, model), model, i));
     }
   }
-  result.rows = keys.size();
+  result.rows = top.added();
   count = std::min(count, result.rows);
   result.first = std::min(first, result.rows - count);
   if (count == 0) return result;
+  std::vector<SortKey>& keys = top.keys();
   select(keys, result.first, count);
   for (uint64_t i = result.first; i < result.first + count; ++i) {
     const uint32_t index = keys[i].index;
@@ -151,11 +226,11 @@ std::optional<uint64_t> find_position(const Model& model, const FlowQuery& query
   const auto index = model.find_flow(id);
   if (!index || !query.filter.matches(model.flows()[*index].row, model.owners()))
     return std::nullopt;
-  const SortKey key = flow_sort_key(query.sort, query.reverse, model.flows()[*index], model,
-                                    static_cast<uint32_t>(*index));
-  const std::vector<SortKey> keys = keys_of_flows(model, query);
-  return static_cast<uint64_t>(
-      std::count_if(keys.begin(), keys.end(), [&](const SortKey& other) { return other < key; }));
+  const SortKey key = flow_sort_key(query.sort, query.reverse, model.flows()[*index],
+                                    is_silent(*index, model), model, static_cast<uint32_t>(*index));
+  uint64_t before = 0;
+  for_each_key(model, query, [&](const SortKey& other) { before += other < key; });
+  return before;
 }
 
 }  // namespace
@@ -180,7 +255,9 @@ std::optional<uint64_t> position_of(const Model& model, const FlowQuery& query, 
 std::optional<Found> search_flows(const Model& model, const FlowQuery& query, std::string_view text,
                                   uint64_t from, bool include_from) {
   CHECK(query.grouping == Grouping::kNone);
-  std::vector<SortKey> keys = keys_of_flows(model, query);
+  std::vector<SortKey> keys;
+  keys.reserve(model.flows().size());
+  for_each_key(model, query, [&](const SortKey& key) { keys.push_back(key); });
   if (keys.empty()) return std::nullopt;
   from = std::min<uint64_t>(from, keys.size() - 1);
   const auto start = keys.begin() + static_cast<std::ptrdiff_t>(from);

@@ -42,6 +42,18 @@ Liveness judge_change(const FlowRow& before, const FlowRow& after, int64_t now_n
   return judge_liveness(facts);
 }
 
+FlowPulse pulse_of(const FlowRow& row, uint64_t tick, Liveness liveness) {
+  return {.last_ns = row.last_ns,
+          .period_ns = row.period_ns.value_or(0),
+          .lateness_max_ns = row.lateness_max_ns.value_or(0),
+          .bytes = row.bytes[0] + row.bytes[1],
+          .changed_tick = tick,
+          .tick_liveness = liveness,
+          .has_lateness = row.lateness_max_ns.has_value(),
+          .ended = row.ended,
+          .silent = row.silent};
+}
+
 }  // namespace
 
 std::optional<size_t> Model::find_flow(uint64_t id) const {
@@ -133,9 +145,12 @@ void Model::add(const Sample& sample) {
 
 void Model::add_flows(const Sample& sample) {
   const size_t known = flows_.size();
+  size_t next = 0;  // the index of the next row, if rows come in the order of their flows
   bool in_order = true;
   for (const FlowRow& row : sample.changed_flows) {
-    if (const auto index = find_flow(row.id); index && *index < known) {
+    const std::optional<size_t> index =
+        next < known && ids_[next] == row.id ? std::optional(next) : find_flow(row.id);
+    if (index) {
       FlowEntry& entry = flows_[*index];
       const FlowRow& before = entry.row;
       entry.tick_packets =
@@ -143,9 +158,10 @@ void Model::add_flows(const Sample& sample) {
       entry.tick_bytes = growth(before.bytes[0] + before.bytes[1], row.bytes[0] + row.bytes[1]);
       entry.tick_bytes_of = {growth(before.bytes[0], row.bytes[0]),
                              growth(before.bytes[1], row.bytes[1])};
-      entry.tick_liveness = judge_change(before, row, flow_now_ns_);
       entry.changed_tick = tick_;
+      pulses_[*index] = pulse_of(row, tick_, judge_change(before, row, flow_now_ns_));
       entry.row = row;
+      next = *index + 1;
       continue;
     }
     if (flows_.size() >= limits_.max_flow_rows) continue;
@@ -159,29 +175,36 @@ void Model::add_flows(const Sample& sample) {
       entry.tick_bytes = row.bytes[0] + row.bytes[1];
       entry.tick_bytes_of = row.bytes;
     }
-    entry.tick_liveness = row.ended ? Liveness::kNone : Liveness::kOnTime;
+    pulses_.push_back(pulse_of(row, tick_, row.ended ? Liveness::kNone : Liveness::kOnTime));
     in_order = in_order && (flows_.empty() || flows_.back().row.id < row.id);
     flows_.push_back(entry);
   }
   if (flows_.size() == known) return;
-  if (in_order) {
-    for (size_t i = known; i < flows_.size(); ++i) ids_.push_back(flows_[i].row.id);
-    liveness_.resize(flows_.size());
-    return;
-  }
-  // Rows came in another order than their flows (after a purge, or because of the limit of rows per
-  // tick). Sort the new ones in, together with their empty liveness.
-  std::vector<std::pair<uint64_t, LivenessHistory>> histories;
-  histories.reserve(flows_.size());
   liveness_.resize(flows_.size());
-  for (size_t i = 0; i < flows_.size(); ++i) histories.emplace_back(flows_[i].row.id, liveness_[i]);
-  std::stable_sort(histories.begin(), histories.end(),
-                   [](const auto& a, const auto& b) { return a.first < b.first; });
-  std::stable_sort(flows_.begin(), flows_.end(), by_id);
+  if (!in_order) sort_new_flows();
+  // find_flow() must not see the new flows before all rows are in.
   ids_.resize(flows_.size());
+  for (size_t i = in_order ? known : 0; i < flows_.size(); ++i) ids_[i] = flows_[i].row.id;
+}
+
+/// Rows came in another order than their flows (after a purge, or because of the limit of rows per
+/// tick). Sorts the new ones in, together with what belongs to them.
+void Model::sort_new_flows() {
+  struct Companion {
+    uint64_t id;
+    FlowPulse pulse;
+    LivenessHistory liveness;
+  };
+  std::vector<Companion> companions;
+  companions.reserve(flows_.size());
+  for (size_t i = 0; i < flows_.size(); ++i)
+    companions.push_back({flows_[i].row.id, pulses_[i], liveness_[i]});
+  std::stable_sort(companions.begin(), companions.end(),
+                   [](const Companion& a, const Companion& b) { return a.id < b.id; });
+  std::stable_sort(flows_.begin(), flows_.end(), by_id);
   for (size_t i = 0; i < flows_.size(); ++i) {
-    ids_[i] = flows_[i].row.id;
-    liveness_[i] = histories[i].second;
+    pulses_[i] = companions[i].pulse;
+    liveness_[i] = companions[i].liveness;
   }
 }
 
@@ -190,33 +213,34 @@ void Model::rows_changed() {
   derived_.clear();
 }
 
-/// One pass, because with a million flows the time goes into reading their rows.
 void Model::judge_and_drop_flows() {
-  const auto state_of = [&](const FlowEntry& flow) {
+  const auto state_of = [&](const FlowPulse& flow) {
     if (flow.changed_tick == tick_) return flow.tick_liveness;
     LivenessFacts facts;
-    facts.ended = flow.row.ended;
-    facts.period_ns = flow.row.period_ns;
-    facts.silent_ns = flow_now_ns_ - flow.row.last_ns;
+    facts.ended = flow.ended;
+    facts.period_ns = flow.period_ns;
+    facts.silent_ns = flow_now_ns_ - flow.last_ns;
     return judge_liveness(facts);
   };
-  const auto gone = [&](const FlowEntry& flow) {
-    if (flow.row.ended) return tick_ - flow.changed_tick > limits_.ended_linger_ticks;
-    if (flow.row.silent) return false;  // keep it until its row says that it has ended
-    return limits_.silent_drop_ns > 0 && flow_now_ns_ - flow.row.last_ns > limits_.silent_drop_ns;
+  const auto gone = [&](const FlowPulse& flow) {
+    if (flow.ended) return tick_ - flow.changed_tick > limits_.ended_linger_ticks;
+    if (flow.silent) return false;  // keep it until its row says that it has ended
+    return limits_.silent_drop_ns > 0 && flow_now_ns_ - flow.last_ns > limits_.silent_drop_ns;
   };
   size_t kept = 0;
   for (size_t i = 0; i < flows_.size(); ++i) {
-    if (gone(flows_[i])) continue;
-    liveness_[i].push(state_of(flows_[i]));
+    if (gone(pulses_[i])) continue;
+    liveness_[i].push(state_of(pulses_[i]));
     if (kept != i) {
       flows_[kept] = flows_[i];
+      pulses_[kept] = pulses_[i];
       liveness_[kept] = liveness_[i];
       ids_[kept] = ids_[i];
     }
     ++kept;
   }
   flows_.resize(kept);
+  pulses_.resize(kept);
   liveness_.resize(kept);
   ids_.resize(kept);
 }
@@ -224,6 +248,7 @@ void Model::judge_and_drop_flows() {
 void Model::purge_flows() {
   rows_changed();
   flows_.clear();
+  pulses_.clear();
   liveness_.clear();
   ids_.clear();
 }

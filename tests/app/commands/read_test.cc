@@ -1,7 +1,11 @@
 // `topspin read` on files made here, byte by byte.
+#include <array>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <sstream>
+#include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -122,6 +126,91 @@ TEST(Read, TakesAFilterAsTrailingWords) {
       topspin({"read", dir.file("a.pcap"), "--format", "json", "udp", "port", "20003"});
   ASSERT_EQ(run.exit_code, 0) << run.err;
   EXPECT_EQ(Json::parse(run.out)["udp"]["flows"], 1);
+}
+
+/// Clients over UDP and TCP that come and go. Replies are late or missing, segments are repeated or
+/// come out of order, some bytes are no packet, and the clock goes back and is set. The same seed
+/// gives the same bytes.
+void write_mixed(const std::string& path, uint32_t seed, int packets) {
+  std::mt19937 random(seed);
+  const auto below = [&](uint32_t n) { return static_cast<uint32_t>(random() % n); };
+  const auto one_in = [&](uint32_t n) { return below(n) == 0; };
+  PcapWriter writer;
+  int64_t now = kStart;
+  std::array<uint32_t, 200> sequence{};
+  for (int i = 0; i < packets; ++i) {
+    now += below(2'000'000);
+    if (one_in(40)) now -= 1'000'000;
+    if (one_in(5'000)) now -= 3 * kSecond;
+    if (one_in(5'000)) now += 30 * kSecond;
+    const uint32_t client = below(sequence.size());
+    const bool asks = !one_in(3);
+    const auto port = static_cast<uint16_t>(40'000 + client);
+    const uint16_t from = asks ? port : 8888, to = asks ? 8888 : port;
+    const std::string payload(8 * below(3), static_cast<char>('a' + below(26)));
+    if (one_in(100)) {
+      writer.packet(now, std::vector<uint8_t>(below(60), static_cast<uint8_t>(below(256))));
+    } else if (client % 2 == 0) {
+      writer.udp(now, from, to, payload);
+    } else {
+      constexpr std::array<uint8_t, 8> kFlags = {0x02, 0x12, 0x10, 0x18, 0x18, 0x18, 0x11, 0x04};
+      uint32_t& next = sequence.at(client);
+      const uint32_t sent = one_in(10) ? next - 8 : one_in(10) ? next + 8 : next;
+      next += static_cast<uint32_t>(payload.size());
+      writer.tcp(now, from, to, sent, kFlags.at(below(kFlags.size())), payload);
+    }
+  }
+  writer.save(path);
+}
+
+TEST(Read, SeveralThreadsGiveTheAnswersOfOne) {
+  TempDir dir;
+  write_pingpong(dir.file("pings.pcap"), 3'000, 12);
+  write_mixed(dir.file("mixed.pcap"), 1, 20'000);
+  write_mixed(dir.file("cut.pcap"), 2, 5'000);
+  std::filesystem::resize_file(dir.file("cut.pcap"),
+                               std::filesystem::file_size(dir.file("cut.pcap")) - 5);
+  struct Answers {
+    int exit_code = 0;
+    std::vector<std::string> texts;
+    bool operator==(const Answers&) const = default;
+  };
+  /// Each row of a table begins with the run's id, which no two runs share.
+  const auto without_ids = [](const std::string& table) {
+    std::istringstream lines(table);
+    std::string rest;
+    for (std::string line; std::getline(lines, line);) rest += line.substr(line.find(',')) + '\n';
+    return rest;
+  };
+  const auto read = [&](const std::string& file, const std::string& threads) {
+    const std::string db = dir.file(file + threads + ".db");
+    const std::vector<std::string> command = {"read", dir.file(file), "--threads", threads};
+    const auto with = [&](std::vector<std::string> more) {
+      more.insert(more.begin(), command.begin(), command.end());
+      return topspin(more);
+    };
+    Answers answers;
+    for (const char* format : {"text", "json", "ndjson"}) {
+      const Outcome run = with({"--format", format});
+      answers.exit_code = run.exit_code;
+      answers.texts.push_back(run.out + run.err);
+    }
+    const Outcome stored = with({"--db", db, "--interval", "500ms"});
+    EXPECT_EQ(stored.exit_code, answers.exit_code) << stored.err;
+    for (const char* table : {"ticks", "flows", "late_messages"}) {
+      const Outcome rows = topspin({"export", "--db", db, "--format", "csv", "--table", table});
+      EXPECT_EQ(rows.exit_code, 0) << rows.err;
+      answers.texts.push_back(without_ids(rows.out));
+    }
+    return answers;
+  };
+  for (const char* file : {"pings.pcap", "mixed.pcap", "cut.pcap"}) {
+    const Answers one = read(file, "1");
+    EXPECT_EQ(one.exit_code, file == std::string("cut.pcap") ? 5 : 0);
+    for (const std::string& text : one.texts) EXPECT_GT(text.size(), 30u);
+    for (const char* threads : {"2", "4"})
+      EXPECT_TRUE(read(file, threads) == one) << file << threads;
+  }
 }
 
 TEST(Read, StandardInputIsADash) {
