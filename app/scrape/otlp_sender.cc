@@ -13,10 +13,8 @@
 #include <vector>
 
 #include <curl/curl.h>
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -24,6 +22,7 @@
 
 #include "app/sandbox/sandbox.h"
 #include "app/version.h"
+#include "core/base/shared_library.h"
 #include "core/base/text.h"
 #include "report/json/values.h"
 
@@ -41,38 +40,30 @@ struct Libcurl {
 #undef TOPSPIN_DECLARE
 };
 
+Result<SharedLibrary> open_libcurl() {
+  constexpr SharedLibrary::Texts kTexts{
+      .needed = "--otlp needs libcurl",
+      .remedy =
+          "install the package libcurl4 (Debian 12), libcurl4t64 (Debian 13, Ubuntu) or "
+          "libcurl (Fedora)",
+      .if_static = "libcurl, which --otlp needs; use --textfile and a collector that reads it"};
+  auto library = SharedLibrary::open("libcurl.so.4", kTexts);
+  if (library.ok()) return library;
+  // Debian has it with GnuTLS too.
+  auto other = SharedLibrary::open("libcurl-gnutls.so.4", kTexts);
+  return other.ok() ? std::move(other) : std::move(library);
+}
+
 Result<Libcurl> load_libcurl() {
-  // A program without a dynamic linker cannot load a library.
-  if (::getauxval(AT_BASE) == 0) {
-    return make_error(ErrorCode::kUnsupported,
-                      "this topspin is linked statically and cannot load libcurl, which --otlp "
-                      "needs; use --textfile and a collector that reads it");
-  }
-  void* library = nullptr;
-  std::string why;
-  // Debian has it with OpenSSL, and under the second name with GnuTLS.
-  for (const char* name : {"libcurl.so.4", "libcurl-gnutls.so.4"}) {
-    if (library == nullptr) library = ::dlopen(name, RTLD_NOW | RTLD_LOCAL);
-    if (const char* said = library == nullptr ? ::dlerror() : nullptr;
-        said != nullptr && why.empty())
-      why = said;
-  }
-  if (library == nullptr) {
-    return make_error(ErrorCode::kUnsupported,
-                      fmt::format("--otlp needs libcurl ({}); install the package libcurl4 (Debian "
-                                  "12), libcurl4t64 (Debian 13, Ubuntu) or libcurl (Fedora)",
-                                  why));
-  }
+  TOPSPIN_ASSIGN(SharedLibrary library, open_libcurl());
   Libcurl curl;
-  const char* missing = nullptr;
-#define TOPSPIN_LOAD(function)                                                          \
-  curl.function = reinterpret_cast<decltype(&::function)>(::dlsym(library, #function)); \
-  if (curl.function == nullptr) missing = #function;
+#define TOPSPIN_LOAD(function) library.find(#function, curl.function);
   TOPSPIN_LIBCURL(TOPSPIN_LOAD)
 #undef TOPSPIN_LOAD
-  if (missing != nullptr) {
-    return make_error(ErrorCode::kUnsupported,
-                      fmt::format("the installed libcurl is too old: it has no {}", missing));
+  if (!library.missing().empty()) {
+    return make_error(
+        ErrorCode::kUnsupported,
+        fmt::format("the installed libcurl is too old: it has no {}", library.missing()));
   }
   if (curl.curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
     return make_error(ErrorCode::kUnsupported, "libcurl cannot start");
