@@ -1,4 +1,4 @@
-"""20 clients that ask ten times a second for 8 s. They connect again when the server ends their
+"""20 clients that ask ten times a second for 8 s, each at its own moment. They connect again when the server ends their
 connection, and count an answer that did not come.
 
 usage: clients.py PORT
@@ -10,6 +10,7 @@ import time
 
 END = time.monotonic() + 8
 PAUSE_S = 0.1
+CLIENTS = 20
 counts = {"answered": 0, "failed": 0}
 lock = threading.Lock()
 
@@ -38,7 +39,8 @@ def ask_until_cut_off():
             time.sleep(PAUSE_S)
 
 
-def client():
+def client(number):
+    time.sleep(number * PAUSE_S / CLIENTS)  # together they would wait for each other
     while time.monotonic() < END:
         try:
             ask_until_cut_off()
@@ -46,7 +48,7 @@ def client():
             count("failed")
 
 
-clients = [threading.Thread(target=client) for _ in range(20)]
+clients = [threading.Thread(target=client, args=[number]) for number in range(CLIENTS)]
 for one in clients:
     one.start()
 for one in clients:
