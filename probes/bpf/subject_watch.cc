@@ -19,16 +19,23 @@ constexpr int kMaxSeedingWalks = 32;
 
 }  // namespace
 
-Status run_iterator(bpf_link* link, const char* what) {
+Status read_iterator(bpf_link* link, const char* what,
+                     const std::function<void(std::string_view)>& take) {
   const UniqueFd walk(bpf_iter_create(bpf_link__fd(link)));
-  std::array<char, 4096> nothing{};
+  std::array<char, 4096> bytes;
   ssize_t got = walk ? 1 : -1;
-  while (got > 0 || (got < 0 && walk && (errno == EINTR || errno == EAGAIN)))
-    got = ::read(walk.get(), nothing.data(), nothing.size());
+  while (got > 0 || (got < 0 && walk && (errno == EINTR || errno == EAGAIN))) {
+    got = ::read(walk.get(), bytes.data(), bytes.size());
+    if (got > 0) take({bytes.data(), static_cast<size_t>(got)});
+  }
   if (got < 0)
     return make_error(ErrorCode::kInternal,
                       fmt::format("cannot walk the {}: {}", what, std::strerror(errno)), errno);
   return {};
+}
+
+Status run_iterator(bpf_link* link, const char* what) {
+  return read_iterator(link, what, [](std::string_view) {});
 }
 
 Status walk_subject(const SubjectWatch& watch) { return run_iterator(watch.walk, "threads"); }

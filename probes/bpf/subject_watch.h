@@ -6,6 +6,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <string_view>
 
 #include <bpf/libbpf.h>
 
@@ -30,6 +32,11 @@ Status seed_subject(const SubjectWatch& watch, const Subject& subject);
 
 /// Walks over all threads of the host once. In cgroup mode, call it once per tick.
 Status walk_subject(const SubjectWatch& watch);
+
+/// Runs an iterator to its end. `take` gets what it writes, in pieces that may end anywhere.
+/// `what` completes the sentence "cannot walk the ...".
+Status read_iterator(bpf_link* link, const char* what,
+                     const std::function<void(std::string_view)>& take);
 
 /// Runs an iterator that writes no output.
 Status run_iterator(bpf_link* link, const char* what);

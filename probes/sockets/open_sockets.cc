@@ -2,7 +2,7 @@
 
 #include <cerrno>
 #include <cstring>
-#include <vector>
+#include <string_view>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -12,6 +12,7 @@
 
 #include "core/base/unique_fd.h"
 #include "probes/bpf/bpf_object.h"
+#include "probes/bpf/subject_watch.h"
 #include "probes/sockets/sockets_abi.h"
 
 namespace topspin {
@@ -20,24 +21,6 @@ namespace {
 #ifndef PIDFD_THREAD
 constexpr unsigned PIDFD_THREAD = O_EXCL;  // Linux 6.9
 #endif
-
-/// Reads what `list` writes, to the end.
-Result<std::vector<char>> read_list(bpf_link* list) {
-  const UniqueFd reader(bpf_iter_create(bpf_link__fd(list)));
-  std::vector<char> text;
-  size_t used = 0;
-  ssize_t got = reader ? 1 : -1;
-  while (got > 0 || (got < 0 && reader && (errno == EINTR || errno == EAGAIN))) {
-    text.resize(used + 64 * 1024);
-    got = ::read(reader.get(), text.data() + used, text.size() - used);
-    if (got > 0) used += static_cast<size_t>(got);
-  }
-  if (got < 0)
-    return make_error(ErrorCode::kInternal,
-                      fmt::format("cannot walk the open files: {}", std::strerror(errno)), errno);
-  text.resize(used);
-  return text;
-}
 
 /// A copy of the descriptor, if it is still that socket.
 UniqueFd copy_of(const topspin_open_socket& place) {
@@ -59,7 +42,8 @@ bool is_gone(int error) { return error == ESRCH || error == EBADF; }
 }  // namespace
 
 Result<std::string> watch_open_sockets(bpf_link* list, int sockets_fd, size_t value_bytes) {
-  TOPSPIN_ASSIGN(const std::vector<char> text, read_list(list));
+  std::string text;
+  TOPSPIN_TRY(read_iterator(list, "open files", [&](std::string_view more) { text.append(more); }));
   const size_t record_bytes = sizeof(topspin_open_socket) + value_bytes;
   size_t refused = 0;
   int why = 0;
