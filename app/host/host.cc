@@ -2,9 +2,9 @@
 
 #include <array>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <sstream>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -14,16 +14,18 @@
 #include <cpuid.h>
 #endif
 
+#include "core/base/read_file.h"
+#include "core/base/text.h"
+
 namespace topspin {
 namespace {
 
-namespace fs = std::filesystem;
+constexpr size_t kMostHostBytes = 64 << 20;  // /proc/cpuinfo has some kilobytes for each CPU
 
-std::string read_host_file(const fs::path& path) {
-  std::ifstream file(path);
-  std::stringstream text;
-  text << file.rdbuf();
-  return std::move(text).str();
+/// Empty if it cannot be read.
+std::string text_of_host(const char* path) {
+  auto text = read_file(path, kMostHostBytes);
+  return text.ok() ? std::move(text).value() : std::string();
 }
 
 /// The hypervisor by its signature in CPUID leaf 0x40000000; empty if there is none.
@@ -48,21 +50,13 @@ std::string hypervisor_by_cpuid() {
   return "";
 }
 
-std::string trimmed(std::string text) {
-  while (!text.empty() && (text.back() == '\n' || text.back() == ' ' || text.back() == '\t'))
-    text.pop_back();
-  size_t start = 0;
-  while (start < text.size() && (text[start] == ' ' || text[start] == '\t')) ++start;
-  return text.substr(start);
-}
-
 /// The value of the first line "name <separator> value" of a file such as /proc/cpuinfo.
 std::string first_value(const std::string& text, std::string_view name, char separator) {
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
     const size_t at = line.find(separator);
     if (at == std::string::npos || trimmed(line.substr(0, at)) != name) continue;
-    return trimmed(line.substr(at + 1));
+    return std::string(trimmed(std::string_view(line).substr(at + 1)));
   }
   return {};
 }
@@ -90,16 +84,16 @@ HostInfo read_host_info() {
     host.kernel = names.release;
     host.architecture = names.machine;
   }
-  host.os = unquoted(first_value(read_host_file("/etc/os-release"), "PRETTY_NAME", '='));
-  const std::string cpuinfo = read_host_file("/proc/cpuinfo");
+  host.os = unquoted(first_value(text_of_host("/etc/os-release"), "PRETTY_NAME", '='));
+  const std::string cpuinfo = text_of_host("/proc/cpuinfo");
   host.cpu_model = first_value(cpuinfo, "model name", ':');
   if (const long n = sysconf(_SC_NPROCESSORS_ONLN); n > 0) host.cpus_online = n;
   if (const long pages = sysconf(_SC_PHYS_PAGES); pages > 0)
     host.memory_bytes = pages * sysconf(_SC_PAGESIZE);
   if (first_value(cpuinfo, "flags", ':').find(" hypervisor") != std::string::npos) {
-    host.hypervisor = trimmed(read_host_file("/sys/hypervisor/type"));
+    host.hypervisor = trimmed(text_of_host("/sys/hypervisor/type"));
     if (host.hypervisor.empty())
-      host.hypervisor = trimmed(read_host_file("/sys/class/dmi/id/sys_vendor"));
+      host.hypervisor = trimmed(text_of_host("/sys/class/dmi/id/sys_vendor"));
     if (host.hypervisor.empty()) host.hypervisor = hypervisor_by_cpuid();
     if (host.hypervisor.empty()) host.hypervisor = "unknown";
   }

@@ -23,18 +23,7 @@ constexpr int64_t kLeastIntervalMs = 1'000, kMostIntervalMs = 3'600'000;
 constexpr size_t kMostUrlBytes = 2'000;
 constexpr size_t kMostHeaders = 32;
 constexpr size_t kMostHeaderBytes = 8'192;
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return out;
-}
-
-std::string_view trimmed(std::string_view text) {
-  const size_t first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
-}
+constexpr std::string_view kBlanks = " \t";  // a line break in a header is refused
 
 Error wrong_url(const std::string& url, std::string_view why) {
   // A user and a password before an @ are not for the terminal.
@@ -75,13 +64,13 @@ std::optional<std::string> percent_decoded(std::string_view text) {
 std::optional<std::string> header_of(std::string_view entry) {
   const size_t equals = entry.find('=');
   if (equals == std::string_view::npos) return std::nullopt;
-  const std::string_view name = trimmed(entry.substr(0, equals));
-  const auto value = percent_decoded(trimmed(entry.substr(equals + 1)));
+  const std::string_view name = trimmed(entry.substr(0, equals), kBlanks);
+  const auto value = percent_decoded(trimmed(entry.substr(equals + 1), kBlanks));
   if (!is_token(name) || !value || value->empty()) return std::nullopt;
   // What libcurl sets, and what would change where a message ends.
   for (const char* own : {"content-type", "content-length", "content-encoding", "host",
                           "transfer-encoding", "expect", "connection"})
-    if (lower(name) == own) return std::nullopt;
+    if (lower_case(name) == own) return std::nullopt;
   const bool is_plain = std::all_of(value->begin(), value->end(),
                                     [](char c) { return c == '\t' || (c >= ' ' && c != '\x7f'); });
   if (!is_plain || name.size() + value->size() > kMostHeaderBytes) return std::nullopt;
@@ -93,7 +82,7 @@ Result<std::vector<std::string>> headers_of(std::string_view list) {
   size_t position = 0;
   while (!list.empty()) {
     const size_t comma = list.find(',');
-    const std::string_view entry = trimmed(list.substr(0, comma));
+    const std::string_view entry = trimmed(list.substr(0, comma), kBlanks);
     list.remove_prefix(comma == std::string_view::npos ? list.size() : comma + 1);
     ++position;
     if (entry.empty()) continue;
@@ -137,14 +126,14 @@ std::string host_of(const std::string& url) {
 
 bool OtlpTarget::shows_headers() const {
   if (headers.empty() || !base_url.starts_with("http:")) return false;
-  const std::string host = lower(host_of(base_url));
+  const std::string host = lower_case(host_of(base_url));
   return host != "localhost" && host != "[::1]" && !host.starts_with("127.");
 }
 
 Result<OtlpTarget> otlp_target(const std::string& url, const VariableReader& variable) {
   OtlpTarget target;
   const size_t scheme_end = url.find("://");
-  const std::string scheme = lower(url.substr(0, scheme_end));
+  const std::string scheme = lower_case(url.substr(0, scheme_end));
   if (scheme_end == std::string::npos || (scheme != "http" && scheme != "https"))
     return wrong_url(url, "it must begin with http:// or https://");
   if (url.size() > kMostUrlBytes) return wrong_url(url, "it is too long");

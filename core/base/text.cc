@@ -124,6 +124,18 @@ std::optional<double> nanos_of_unit(std::string_view unit) {
 
 }  // namespace
 
+std::string_view trimmed(std::string_view text, std::string_view blanks) {
+  const size_t first = text.find_first_not_of(blanks);
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(blanks) - first + 1);
+}
+
+std::string lower_case(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return lower;
+}
+
 std::optional<int64_t> parse_duration(std::string_view text) {
   const auto skip_spaces = [&] {
     while (!text.empty() && text.front() == ' ') text.remove_prefix(1);

@@ -26,6 +26,12 @@ std::string no_command(std::string line);
 /// the bytes there are not valid UTF-8. REQUIRES: position < text.size().
 std::optional<char32_t> next_code_point(std::string_view text, size_t& position);
 
+/// `text` without the `blanks` at its ends.
+std::string_view trimmed(std::string_view text, std::string_view blanks = " \t\n");
+
+/// ASCII letters in lower case; other bytes stay.
+std::string lower_case(std::string_view text);
+
 /// "1s", "250ms", "1.5 s", "2m", "500us", "100ns", "1h"; a bare number is seconds. Nanoseconds.
 std::optional<int64_t> parse_duration(std::string_view text);
 

@@ -20,12 +20,6 @@ constexpr int kMaxNesting = 8;
 
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n'; }
 
-std::string_view trim(std::string_view text) {
-  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
-  return text;
-}
-
 template <typename Number>
 std::optional<Number> parse_number(std::string_view text) {
   Number value{};
@@ -42,7 +36,7 @@ Error wrong_item(std::string_view item, std::string_view want) {
 bool take_word(std::string_view& text, std::string_view word) {
   if (!text.starts_with(word)) return false;
   if (text.size() > word.size() && !is_space(text[word.size()])) return false;
-  text = trim(text.substr(word.size()));
+  text = trimmed(text.substr(word.size()));
   return true;
 }
 
@@ -51,12 +45,12 @@ bool take_range(std::string_view& text, uint32_t& from, uint32_t& to) {
   const size_t colon = text.find(':');
   if (colon == std::string_view::npos) return false;
   const size_t end = std::min(text.find_first_of(" \t\n", colon), text.size());
-  const auto a = parse_number<uint32_t>(trim(text.substr(0, colon)));
+  const auto a = parse_number<uint32_t>(trimmed(text.substr(0, colon)));
   const auto b = parse_number<uint32_t>(text.substr(colon + 1, end - colon - 1));
   if (!a || !b) return false;
   from = *a;
   to = *b;
-  text = trim(text.substr(end));
+  text = trimmed(text.substr(end));
   return true;
 }
 
@@ -76,12 +70,12 @@ std::optional<std::vector<std::string_view>> split_items(std::string_view text) 
     if (text[i] == '(') ++depth;
     if (text[i] == ')' && --depth < 0) return std::nullopt;
     if (text[i] == ',' && depth == 0) {
-      items.push_back(trim(text.substr(begin, i - begin)));
+      items.push_back(trimmed(text.substr(begin, i - begin)));
       begin = i + 1;
     }
   }
   if (depth != 0) return std::nullopt;
-  items.push_back(trim(text.substr(begin)));
+  items.push_back(trimmed(text.substr(begin)));
   return items;
 }
 
@@ -120,7 +114,7 @@ class StageParser {
   Status parse_item(std::string_view item, int nesting) {
     if (item.empty()) return wrong_item(item, "an item is missing before or after a comma");
     if (const size_t open = item.find("x("); open != std::string_view::npos && item.back() == ')') {
-      const auto times = parse_number<uint32_t>(trim(item.substr(0, open)));
+      const auto times = parse_number<uint32_t>(trimmed(item.substr(0, open)));
       if (!times || *times == 0) return wrong_item(item, "write a repeat as 3x(...)");
       if (nesting >= kMaxNesting) return wrong_item(item, "repeats are nested too deeply");
       const std::string_view body = item.substr(open + 2, item.size() - open - 3);
@@ -130,12 +124,12 @@ class StageParser {
     std::string_view rest = item;
     std::string name;
     if (const size_t equals = item.find('='); equals != std::string_view::npos) {
-      const std::string_view given = trim(item.substr(0, equals));
+      const std::string_view given = trimmed(item.substr(0, equals));
       if (!is_name(given)) {
         return wrong_item(item, "the name of a stage has at most 64 letters, digits, - and _");
       }
       name = given;
-      rest = trim(item.substr(equals + 1));
+      rest = trimmed(item.substr(equals + 1));
     }
     if (take_word(rest, "hold")) {
       const auto duration = parse_duration(rest);
@@ -151,7 +145,7 @@ class StageParser {
       const size_t space = rest.find_first_of(" \t\n");
       if (space == std::string_view::npos) return wrong_item(item, kForm);
       const auto step = parse_number<uint32_t>(rest.substr(0, space));
-      rest = trim(rest.substr(space));
+      rest = trimmed(rest.substr(space));
       if (!step || *step == 0 || !take_word(rest, "every")) return wrong_item(item, kForm);
       const auto duration = parse_duration(rest);
       if (!duration || *duration < 0) return wrong_item(item, kForm);
@@ -210,7 +204,7 @@ int64_t share_of(int64_t duration_ns, uint64_t part, uint64_t whole) {
 
 Result<std::vector<LoadStage>> parse_stages(std::string_view text) {
   StageParser parser;
-  TOPSPIN_TRY(parser.parse(trim(text), 0));
+  TOPSPIN_TRY(parser.parse(trimmed(text), 0));
   auto stages = parser.take();
   make_names_unique(stages);
   return stages;
@@ -228,7 +222,7 @@ Result<double> parse_rate(std::string_view text) {
   const std::string_view whole = text;
   double seconds = 1;
   if (const size_t slash = text.find('/'); slash != std::string_view::npos) {
-    const std::string_view unit = trim(text.substr(slash + 1));
+    const std::string_view unit = trimmed(text.substr(slash + 1));
     if (unit == "m" || unit == "min") {
       seconds = 60;
     } else if (unit == "h") {
@@ -239,7 +233,7 @@ Result<double> parse_rate(std::string_view text) {
     }
     text = text.substr(0, slash);
   }
-  const auto value = parse_number<double>(trim(text));
+  const auto value = parse_number<double>(trimmed(text));
   if (!value || !std::isfinite(*value) || *value <= 0) {
     return make_error(ErrorCode::kUsage,
                       fmt::format("\"{}\" is not a rate; write 10/s, 600/m or 5000/h", whole));

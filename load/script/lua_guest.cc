@@ -100,12 +100,7 @@ void push_text(lua_State* state, std::string_view text) {
 void push_headers(lua_State* state, const HttpHeaders& headers, bool lower = false) {
   lua_createtable(state, 0, static_cast<int>(headers.size()));
   for (const HttpHeader& header : headers) {
-    std::string name = header.name;
-    if (lower) {
-      std::transform(name.begin(), name.end(), name.begin(),
-                     [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    }
-    push_text(state, name);
+    push_text(state, lower ? lower_case(header.name) : header.name);
     push_text(state, header.value);
     lua_rawset(state, -3);
   }

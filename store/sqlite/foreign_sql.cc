@@ -1,13 +1,13 @@
 #include "store/sqlite/foreign_sql.h"
 
-#include <algorithm>
-#include <cctype>
 #include <cstring>
 #include <new>
 #include <utility>
 
 #include <fmt/format.h>
 #include <sqlite3.h>
+
+#include "core/base/text.h"
 
 namespace topspin {
 
@@ -29,13 +29,6 @@ struct ForeignSqlState {
 namespace {
 
 constexpr int kStepsBetweenAsking = 10'000;
-
-std::string lower_case(std::string_view text) {
-  std::string lower(text);
-  std::transform(lower.begin(), lower.end(), lower.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return lower;
-}
 
 SqlValue value_of(sqlite3_value* value) {
   const auto bytes = [&](const void* data) {

@@ -82,5 +82,18 @@ TEST(NearestWord, OfAWordOfManyMegabytesIsFoundAtOnce) {
   EXPECT_EQ(nearest_word("reply_latency_and", words), words[0]);
 }
 
+TEST(Text, IsTrimmedOfBlanksAtItsEndsOnly) {
+  EXPECT_EQ(trimmed(" \t a b\n "), "a b");
+  EXPECT_EQ(trimmed("a"), "a");
+  EXPECT_EQ(trimmed(""), "");
+  EXPECT_EQ(trimmed(" \n\t"), "");
+  EXPECT_EQ(trimmed(" a\n", " \t"), "a\n") << "a line break is not among the blanks";
+}
+
+TEST(Text, LowerCaseChangesAsciiLettersOnly) {
+  EXPECT_EQ(lower_case("HTTP/1.1 [A-Z]"), "http/1.1 [a-z]");
+  EXPECT_EQ(lower_case("\xC3\x84"), "\xC3\x84") << "UTF-8";
+}
+
 }  // namespace
 }  // namespace topspin

@@ -43,9 +43,7 @@ std::optional<uint8_t> parse_protocol(std::string_view word) {
 
 /// The index of one of the eight colours. Sets `bright` if it is written with a capital letter.
 std::optional<size_t> parse_colour_name(std::string_view word, bool& bright) {
-  std::string lower(word);
-  for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  const auto at = std::find(kColours.begin(), kColours.end(), lower);
+  const auto at = std::find(kColours.begin(), kColours.end(), lower_case(word));
   if (at == kColours.end()) return std::nullopt;
   bright = word.front() >= 'A' && word.front() <= 'Z';
   return static_cast<size_t>(at - kColours.begin());
