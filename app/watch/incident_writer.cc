@@ -114,9 +114,7 @@ bool IncidentWriter::give(Incident incident) {
     }
     ++lost_;
   }
-  constexpr const char* kWhy = "those before it are still being stored";
-  tell(fmt::format("an incident was lost ({}): {}", name_of(incident.cause), kWhy),
-       event_of(incident, LiveEvent::Severity::kError, kWhy));
+  tell_lost(incident, "those before it are still being stored");
   return false;
 }
 
@@ -160,6 +158,12 @@ void IncidentWriter::tell(std::string text, std::optional<LiveEvent> event) {
   messages_.push_back({std::move(text), std::move(event)});
 }
 
+void IncidentWriter::tell_lost(const Incident& incident, const std::string& why) {
+  LiveEvent event = event_of(incident, LiveEvent::Severity::kError, why);
+  std::string text = event.text;
+  tell(std::move(text), std::move(event));
+}
+
 void IncidentWriter::run() {
   pthread_setname_np(pthread_self(), "topspin-freeze");
   while (true) {
@@ -177,9 +181,7 @@ void IncidentWriter::run() {
       ++(stored.ok() ? stored_ : lost_);
     }
     if (!stored.ok()) {
-      const std::string& why = stored.error().message;
-      tell(fmt::format("an incident was lost ({}): {}", name_of(incident->cause), why),
-           event_of(*incident, LiveEvent::Severity::kError, why));
+      tell_lost(*incident, stored.error().message);
       continue;
     }
     tell(fmt::format("incident kept in {} as run {}: {}, {} ticks, {}", database_, *stored,

@@ -56,6 +56,7 @@ class IncidentWriter {
  private:
   void run();
   void tell(std::string text, std::optional<LiveEvent> event = std::nullopt);
+  void tell_lost(const Incident& incident, const std::string& why);
 
   const std::string database_;
   const RetentionLimits limits_;

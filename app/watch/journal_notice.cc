@@ -2,14 +2,11 @@
 
 #include <cctype>
 #include <cstdlib>
-#include <cstring>
 #include <string_view>
 
 #include <endian.h>
 #include <fmt/format.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "core/base/text.h"
@@ -65,19 +62,11 @@ std::string journal_entry(const LiveEvent& event) {
 }
 
 JournalNotice::JournalNotice() {
-  if (is_stderr_the_journal())
-    socket_.reset(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (is_stderr_the_journal()) socket_ = DatagramSocket(kJournal);
 }
 
 bool JournalNotice::send(const LiveEvent& event) const {
-  if (!socket_) return false;
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::strcpy(address.sun_path, kJournal);
-  const std::string entry = journal_entry(event);
-  return ::sendto(socket_.get(), entry.data(), entry.size(), MSG_NOSIGNAL,
-                  reinterpret_cast<const sockaddr*>(&address),
-                  sizeof address) == static_cast<ssize_t>(entry.size());
+  return socket_.send(journal_entry(event));
 }
 
 }  // namespace topspin

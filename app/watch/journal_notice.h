@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "core/base/unique_fd.h"
+#include "app/watch/datagram_socket.h"
 #include "report/export/export.h"
 
 namespace topspin {
@@ -23,7 +23,7 @@ class JournalNotice {
   [[nodiscard]] bool send(const LiveEvent& event) const;
 
  private:
-  UniqueFd socket_;  // invalid: standard error is not the journal
+  DatagramSocket socket_;  // sends nothing if standard error is not the journal
 };
 
 }  // namespace topspin

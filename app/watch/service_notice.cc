@@ -1,11 +1,9 @@
 #include "app/watch/service_notice.h"
 
 #include <charconv>
-#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 
-#include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -16,8 +14,7 @@ ServiceNotice::ServiceNotice() {
   if (path == nullptr || (path[0] != '/' && path[0] != '@') ||
       std::strlen(path) >= sizeof(sockaddr_un::sun_path))
     return;
-  path_ = path;
-  socket_.reset(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  socket_ = DatagramSocket(path);
   const char* pid = std::getenv("WATCHDOG_PID");
   const char* usec = std::getenv("WATCHDOG_USEC");
   if (usec == nullptr || (pid != nullptr && std::to_string(::getpid()) != pid)) return;
@@ -34,15 +31,6 @@ void ServiceNotice::alive(int64_t now_ns) {
 }
 
 /// What cannot be sent is left out: the service matters more than who watches it.
-void ServiceNotice::send(const std::string& message) {
-  if (!socket_) return;
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path_.data(), path_.size());
-  if (path_[0] == '@') address.sun_path[0] = '\0';
-  (void)::sendto(socket_.get(), message.data(), message.size(), MSG_NOSIGNAL,
-                 reinterpret_cast<const sockaddr*>(&address),
-                 static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path_.size()));
-}
+void ServiceNotice::send(const std::string& message) { (void)socket_.send(message); }
 
 }  // namespace topspin

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "core/base/unique_fd.h"
+#include "app/watch/datagram_socket.h"
 
 namespace topspin {
 
@@ -24,8 +24,7 @@ class ServiceNotice {
  private:
   void send(const std::string& message);
 
-  std::string path_;  // "@" begins an abstract name; empty: nobody listens
-  UniqueFd socket_;
+  DatagramSocket socket_;  // sends nothing if nobody listens
   std::optional<int64_t> watchdog_ns_;
   int64_t told_ns_ = 0;
 };
