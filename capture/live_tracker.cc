@@ -35,8 +35,6 @@ constexpr int64_t kWaitNs = LiveSource::kBlockTimeoutMs * kNanosPerMilli;
 /// ring that we can read.
 constexpr int64_t kHandOverNs = 3 * kWaitNs;
 constexpr int64_t kLookNs = 250 * kNanosPerMilli;
-/// A guard: nothing is due later than an interface is looked at.
-constexpr int64_t kLongestRestMs = 250;
 constexpr int64_t kBackOffMinNs = 100 * kNanosPerMilli;
 constexpr int64_t kBackOffMaxNs = 2 * kNanosPerSecond;
 constexpr size_t kEventsMax = 64;  // per interval: a flapping interface must not fill the memory
@@ -242,7 +240,8 @@ class LiveTracker final : public FlowTracker {
     const bool waits_for_packets = reading() && !has_all_packets();
     if (!reading()) due_ns = std::min(due_ns, next_open_ns_);
     const int64_t wait_ms = (due_ns - now_ns + kNanosPerMilli - 1) / kNanosPerMilli;
-    const int timeout_ms = static_cast<int>(std::clamp<int64_t>(wait_ms, 1, kLongestRestMs));
+    const int timeout_ms =
+        static_cast<int>(std::clamp<int64_t>(wait_ms, 1, kLookNs / kNanosPerMilli));
     pollfd wake{wake_.get(), POLLIN, 0};
     const bool woken =
         waits_for_packets ? source_->wait(timeout_ms, wake_.get()) : poll(&wake, 1, timeout_ms) > 0;

@@ -42,10 +42,8 @@ void pause_ns(int64_t ns) {
 
 /// Of a thread of this process.
 bool is_asleep(pid_t tid) {
-  std::ifstream file(fmt::format("/proc/self/task/{}/stat", tid));
-  std::string stat;
-  std::getline(file, stat);
-  return stat.find(") S ") != std::string::npos;
+  const auto stat = ProcReader("/proc").thread_stat(::getpid(), tid);
+  return stat && stat->state == 'S';
 }
 
 uint64_t behind(const SchedulerInterval& seen, CpuHolder kind) {
