@@ -59,7 +59,7 @@ class Server {
       if (got != sizeof request) break;
       Answer answer;
       const UniqueFd opened = handle(request, answer);
-      send(answer, opened.get());
+      if (!send(answer, opened.get())) break;
     }
     if (!is_output_done_ && files_.output.discard) files_.output.discard();
   }
@@ -167,7 +167,9 @@ class Server {
     answer.put_text(error.message);
   }
 
-  void send(Answer& answer, int fd) const {
+  /// false if the client has ended meanwhile. It is not served again if its answer is lost for
+  /// another reason, for it would wait for ever.
+  bool send(Answer& answer, int fd) const {
     iovec part{&answer, sizeof answer};
     alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
     msghdr message{};
@@ -182,8 +184,7 @@ class Server {
       rights->cmsg_len = CMSG_LEN(sizeof fd);
       std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
     }
-    // Without an answer the client would wait for ever.
-    if (::sendmsg(client_, &message, MSG_NOSIGNAL) < 0) ::_exit(1);
+    return ::sendmsg(client_, &message, MSG_NOSIGNAL) >= 0;
   }
 
   int client_;

@@ -183,7 +183,9 @@ class ProcRung final : public SchedulerRung {
     const Thread* other = nullptr;
     for (auto it = threads_.lower_bound({key.first, 0});
          it != threads_.end() && it->first.first == key.first; ++it) {
-      if (it->second.seen == reading_ || !follows(it->second.last)) continue;
+      if (!follows(it->second.last)) continue;
+      // It may have been listed just before it called exec.
+      if (it->second.seen == reading_ && proc_.thread_stat(key.first, it->first.second)) continue;
       if (!other || it->second.last.cpu_ns > other->last.cpu_ns) other = &it->second;
     }
     if (!other) return;

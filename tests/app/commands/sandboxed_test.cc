@@ -212,6 +212,37 @@ TEST(SandboxedReport, ThatIsKilledLeavesNothingHalfWritten) {
   EXPECT_EQ(files(), 2);
 }
 
+TEST(SandboxedReport, ThatIsKilledWhileItWaitsForItsKeeperLeavesNothingHalfWritten) {
+  TempDir dir;
+  five_pings().save(dir.file("a.pcap"));
+  ASSERT_EQ(topspin({"read", dir.file("a.pcap"), "--db", dir.file("t.db")}).exit_code, 0);
+  const DatabaseLock lock(dir.file("t.db"));
+  Process report({topspin_binary(), "report", "--db", dir.file("t.db"), "-o", dir.file("r.txt")});
+  const std::string pid = std::to_string(report.pid());
+  pid_t keeper = 0;
+  const auto finds_keeper = [&] {
+    return bool(std::ifstream("/proc/" + pid + "/task/" + pid + "/children") >> keeper);
+  };
+  for (int i = 0; i < 20'000 && !finds_keeper(); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  ASSERT_GT(keeper, 0);
+  ASSERT_EQ(::kill(keeper, SIGSTOP), 0);
+  ASSERT_TRUE(gets_sandboxed(report.pid()));
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // it asks for the database
+  report.send(SIGKILL);
+  siginfo_t ended{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(report.pid()), &ended, WEXITED | WNOWAIT), 0);
+  ASSERT_EQ(::kill(keeper, SIGCONT), 0);
+  EXPECT_EQ(report.finish().exit_code, 128 + SIGKILL);
+  const auto files = [&] {
+    const std::filesystem::directory_iterator all(dir.path());
+    return std::distance(begin(all), end(all));
+  };
+  for (int i = 0; i < 2000 && files() != 2; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_EQ(files(), 2);
+}
+
 /// The screen of replay, in a terminal of its own. The key e saves it to a file.
 TEST(SandboxedScreen, ReplayShowsARunAndSavesIt) {
   TempDir dir;
