@@ -59,11 +59,14 @@ TEST(ExportMemory, DoesNotGrowWithTheRun) {
   // Both runs fill the reader's batches (64 ticks, 4,096 flows); one is 20 times as large.
   store_run_of(directory.file("short.db"), 100, 5'000);
   store_run_of(directory.file("long.db"), 2'000, 100'000);
-  std::vector<std::vector<std::string>> formats = {
-      {"json"}, {"csv", "--table", "flows"}, {"perfetto"}, {"ipfix"}};
+  std::vector<std::vector<std::string>> formats = {{"json"}, {"perfetto"}};
   if (every_night()) {
-    formats.insert(formats.end(),
-                   {{"ndjson"}, {"csv", "--table", "ticks"}, {"openmetrics"}, {"hdr"}});
+    formats.insert(formats.end(), {{"csv", "--table", "flows"},
+                                   {"ipfix"},
+                                   {"ndjson"},
+                                   {"csv", "--table", "ticks"},
+                                   {"openmetrics"},
+                                   {"hdr"}});
   }
   for (const auto& format : formats) {
     const auto peak = [&](const std::string& db) {

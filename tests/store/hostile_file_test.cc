@@ -97,7 +97,7 @@ TEST(Hostile, FlippedBytesGiveAnErrorOrAResult) {
   ASSERT_EQ(read_everything(directory.file()), 0);
   std::mt19937 random(7);
   int failures = 0;
-  const int rounds = test::repeats(80, 240);
+  const int rounds = test::repeats(40, 240);
   for (int round = 0; round < rounds; ++round) {
     SCOPED_TRACE(round);
     std::string bytes = whole;
