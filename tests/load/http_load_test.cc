@@ -641,6 +641,15 @@ TEST(HostileHttp, AnEndlessAnswerKeepsNoThread) {
     EXPECT_EQ(result.tcp->timeouts, result.total.accounts.sent);
     EXPECT_GT(result.total.accounts.sent, 0u);
   }
+  LoadOptions options = http_load(server.url("http"), "3:3 over 100ms");
+  options.workload = WorkloadKind::kScript;
+  options.script_name = "of_wrk.lua";
+  options.script_text = "request = function() return wrk.format('GET', '/') end";
+  options.timeout_ns = 60 * kMs;
+  const auto result = run_load(options, kNeverStop, {});
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  EXPECT_GT(result->total.accounts.sent, 0u);
+  EXPECT_EQ(result->total.accounts.lost, result->total.accounts.sent);
 }
 
 TEST(HostileHttp, ResetsAreResets) {
