@@ -47,6 +47,10 @@ class RunWriter {
  public:
   virtual ~RunWriter() = default;
 
+  /// Opens or creates the database, as create() will: to be called before a work of which the
+  /// result is kept when it is over.
+  static Status check(const std::string& path, const WriterOptions& options);
+
   /// Opens or creates the database, marks runs whose writer died as interrupted, and inserts the
   /// run. Does not follow a symbolic link as the last part of `path`, and does not change a file
   /// that is not ours.

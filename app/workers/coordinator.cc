@@ -310,7 +310,8 @@ class Coordinator {
         if (schedule_.stage_begin_ns[s] < second_end_ns) line.stage = schedule_.stages[s].name;
       }
       for (const auto& [id, seen] : workers_) {
-        if (may_still_say(seen)) line.clients += seen.clients;
+        // One that has died is noticed later, when others have its clients.
+        if (may_still_say(seen) && seen.last_second >= next) line.clients += seen.clients;
       }
       line.accounts = total_;
       line.latency_intended = second.latency;

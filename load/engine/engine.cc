@@ -43,6 +43,13 @@ int Engine::watch(int fd, uint32_t events, uint64_t token) {
   return epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
 }
 
+void Engine::watch_again(int fd, uint32_t events, uint64_t token) {
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = token;
+  CHECK(epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) == 0);
+}
+
 int64_t Engine::leave_ns(uint32_t stay) const {
   return std::min(schedule_.stays[stay].leave_ns, until_ns_.value_or(schedule_.end_ns));
 }

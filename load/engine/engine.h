@@ -82,6 +82,8 @@ class Engine {
 
   /// Returns errno, or 0.
   [[nodiscard]] int watch(int fd, uint32_t events, uint64_t token);
+  /// With EPOLLET: what still holds is told again in the next round. REQUIRES: watch().
+  void watch_again(int fd, uint32_t events, uint64_t token);
   /// When the client leaves: at the scheduled time, or when the load was stopped.
   int64_t leave_ns(uint32_t stay) const;
   void add_due(uint32_t stay, int64_t time_ns) { timetable_.add_due(stay, time_ns); }

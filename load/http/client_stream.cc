@@ -21,6 +21,20 @@ namespace {
 // Where other distributions than OpenSSL's own have their certificates.
 constexpr const char* kOtherBundle = "/etc/pki/tls/certs/ca-bundle.crt";
 
+// Of one connection, before others have their turn.
+constexpr int kReadsPerTurn = 16;
+
+/// As recv(); EAGAIN also after the last read of a turn.
+ssize_t read_in_turn(SocketState& socket, void* bytes, size_t count) {
+  if (socket.reads_left == 0) {
+    socket.is_cut_short = true;
+    errno = EAGAIN;
+    return -1;
+  }
+  --socket.reads_left;
+  return recv(socket.fd, bytes, count, MSG_DONTWAIT);
+}
+
 SocketState& socket_of(BIO* bio) { return *static_cast<SocketState*>(BIO_get_data(bio)); }
 
 // OpenSSL's own BIO of a socket lets SIGPIPE come.
@@ -34,7 +48,7 @@ int send_bytes(BIO* bio, const char* bytes, int count) {
 
 int receive_bytes(BIO* bio, char* bytes, int count) {
   BIO_clear_retry_flags(bio);
-  const ssize_t got = recv(socket_of(bio).fd, bytes, static_cast<size_t>(count), MSG_DONTWAIT);
+  const ssize_t got = read_in_turn(socket_of(bio), bytes, static_cast<size_t>(count));
   socket_of(bio).is_drained = got < count;
   if (got < 0 && errno == EAGAIN) BIO_set_retry_read(bio);
   if (got == 0) BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
@@ -148,7 +162,6 @@ void ClientStream::secure(TlsContext& context, TlsSession* session) {
   ssl_ = SSL_new(context.context_);
   BIO* bio = BIO_new(socket_without_signals());
   CHECK(ssl_ != nullptr && bio != nullptr);
-  socket_.fd = fd_.get();
   BIO_set_data(bio, &socket_);
   BIO_set_init(bio, 1);
   SSL_set_bio(ssl_, bio, bio);
@@ -192,9 +205,15 @@ IoResult ClientStream::handshake() {
   return code == 1 ? IoResult{} : explain(code);
 }
 
+void ClientStream::begin_turn() {
+  socket_.fd = fd_.get();
+  socket_.reads_left = kReadsPerTurn;
+  socket_.is_cut_short = false;
+}
+
 IoResult ClientStream::read(std::span<uint8_t> into) {
   if (ssl_ == nullptr) {
-    const ssize_t got = recv(fd_.get(), into.data(), into.size(), MSG_DONTWAIT);
+    const ssize_t got = read_in_turn(socket_, into.data(), into.size());
     if (got > 0) return {IoResult::Kind::kDone, static_cast<size_t>(got)};
     if (got == 0) return {IoResult::Kind::kEnd};
     if (errno == EAGAIN) return {IoResult::Kind::kAgain};

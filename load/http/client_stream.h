@@ -78,7 +78,9 @@ struct IoResult {
 /// What OpenSSL's BIO knows of the socket.
 struct SocketState {
   int fd = -1;
-  bool is_drained = false;  // the last call read less than it had room for
+  bool is_drained = false;    // the last call read less than it had room for
+  int reads_left = 0;         // of this turn
+  bool is_cut_short = false;  // there may have been more to read in this turn
 };
 
 class ClientStream {
@@ -98,6 +100,11 @@ class ClientStream {
   /// kEnd is an error, too: the server closed instead.
   IoResult handshake();
 
+  /// From now on a limited number of reads: then read() returns kAgain, and is_cut_short() is true.
+  /// So a server that sends faster than its answer is read cannot keep a thread for ever.
+  void begin_turn();
+  bool is_cut_short() const { return socket_.is_cut_short; }
+  /// REQUIRES: begin_turn().
   IoResult read(std::span<uint8_t> into);
   /// Writes a part of `bytes`, or all. REQUIRES: not empty.
   IoResult write(std::string_view bytes);
@@ -118,7 +125,7 @@ class ClientStream {
 
   UniqueFd fd_;
   ssl_st* ssl_ = nullptr;  // null: plain
-  SocketState socket_;     // of TLS
+  SocketState socket_;
   std::string tls_error_;
 };
 

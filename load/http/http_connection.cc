@@ -203,6 +203,7 @@ bool HttpConnection::flush() {
 
 void HttpConnection::ready(uint32_t events) {
   answered_.clear();
+  stream_.begin_turn();
   if (state_ == State::kEnded) return;
   if (state_ == State::kConnecting) {
     if (const int number = take_socket_error(fd()); number != 0) {

@@ -116,6 +116,9 @@ class HttpConnection {
   bool cancel(uint64_t exchange);
   /// epoll has events for fd().
   void ready(uint32_t events);
+  /// ready() has left something unread, so that other connections have their turn. The user asks
+  /// epoll again: Engine::watch_again().
+  bool has_unread() const { return state_ != State::kEnded && stream_.is_cut_short(); }
   std::optional<HttpEvent> next_event();
 
  private:

@@ -18,6 +18,8 @@ namespace {
 
 // A script whose answers are always there at once lets others have their turn after so many.
 constexpr uint32_t kReceivesPerRun = 16;
+constexpr int kReadsPerEvent = 16;  // of one socket, before others have their turn
+constexpr uint32_t kStreamEvents = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 constexpr int kTimersPerRound = 64;  // as the engine: replies are read in between
 constexpr size_t kMostNameBytes = 80;
 constexpr uint32_t kPortsPerSource = 20'000;
@@ -271,7 +273,9 @@ void ScriptClients::ready(uint64_t token, uint32_t events) {
   const uint32_t stay = sockets_[index].client;
   Client& client = clients_[stay];
   if (sockets_[index].http) {
-    sockets_[index].http->ready(events);
+    HttpConnection& http = *sockets_[index].http;
+    http.ready(events);
+    if (http.has_unread()) engine_->watch_again(http.fd(), HttpConnection::kEvents, token);
   } else if (client.waits_on != index) {
     return;
   }
@@ -675,9 +679,7 @@ std::optional<Answer> ScriptClients::connect(uint32_t index, int64_t timeout_ns)
   }
   if (number == 0) {
     number = engine_->watch(
-        socket.fd.get(),
-        socket.is_datagrams ? EPOLLIN | EPOLLET : EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
-        token_of(index));
+        socket.fd.get(), socket.is_datagrams ? EPOLLIN | EPOLLET : kStreamEvents, token_of(index));
   }
   if (number != 0) {
     socket.fd.reset();
@@ -856,11 +858,16 @@ std::optional<Answer> ScriptClients::take_response(Socket& socket, bool has_ende
 std::optional<Answer> ScriptClients::try_receive(uint32_t index) {
   Socket& socket = sockets_[index];
   if (socket.is_datagrams) return receive_datagram(index);
-  while (true) {
+  for (int reads = 0;; ++reads) {
     if (auto answer = take_from_inbox(socket)) return answer;
     if (socket.inbox.size() >= kMostInbox) {
       close_socket(index);
       return fail_with("the answer is too long");
+    }
+    // A response in HTTP may be endless. Others have their turn.
+    if (reads == kReadsPerEvent) {
+      engine_->watch_again(socket.fd.get(), kStreamEvents, token_of(index));
+      return std::nullopt;
     }
     const ssize_t got =
         recv(socket.fd.get(), buffer_.data(),

@@ -122,6 +122,8 @@ class Http : public Workload {
     Client& client = clients_[stay];
     if (!client.connection) return;  // it was closed in this round
     client.connection->ready(events);
+    if (client.connection->has_unread())
+      engine_->watch_again(client.connection->fd(), HttpConnection::kEvents, token);
     turn(stay);
   }
 

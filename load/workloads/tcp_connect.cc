@@ -18,6 +18,9 @@
 namespace topspin {
 namespace {
 
+constexpr uint32_t kTcpEvents = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+constexpr int kReadsPerRound = 16;  // of one connection, before others have their turn
+
 class TcpConnect : public Workload {
  public:
   Status prepare(Engine& engine) override {
@@ -38,8 +41,7 @@ class TcpConnect : public Workload {
     TcpBeginning begun = begin_connect(engine_->target(), sources_.next());
     const uint32_t index = take_index();
     if (begun.local_errno == 0 && begun.remote_errno == 0) {
-      begun.local_errno = engine_->watch(begun.fd.get(), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
-                                         token_of(index));
+      begun.local_errno = engine_->watch(begun.fd.get(), kTcpEvents, token_of(index));
     }
     if (begun.local_errno != 0) {
       engine_->count_error(begun.local_errno);
@@ -155,7 +157,12 @@ class TcpConnect : public Workload {
 
   void read_all(uint32_t index) {
     Connection& connection = connections_[index];
-    while (true) {
+    for (int reads = 0;; ++reads) {
+      // The server may send faster than this thread reads. Others have their turn.
+      if (reads == kReadsPerRound) {
+        engine_->watch_again(connection.fd.get(), kTcpEvents, token_of(index));
+        return;
+      }
       const ssize_t got = recv(connection.fd.get(), buffer_.data(), buffer_.size(), MSG_DONTWAIT);
       if (got > 0) {
         connection.received += static_cast<uint64_t>(got);

@@ -815,6 +815,12 @@ Status SqliteRunWriter::finish(const RunEnd& end) {
 
 }  // namespace
 
+Status RunWriter::check(const std::string& path, const WriterOptions& options) {
+  TOPSPIN_ASSIGN([[maybe_unused]] const auto connection,
+                 open_for_writing(path, FileOwner{options.owner_uid, options.owner_gid}));
+  return {};
+}
+
 Result<std::unique_ptr<RunWriter>> RunWriter::create(const std::string& path, const RunInfo& run,
                                                      const WriterOptions& options) {
   TOPSPIN_ASSIGN(auto connection,

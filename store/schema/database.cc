@@ -40,7 +40,8 @@ Error cannot_open(const std::string& path, int os_errno) {
       os_errno == ENOENT ? "create its directory first, or choose another file with --db"
                          : "choose a file with --db in a directory that you may write";
   return make_error(code,
-                    fmt::format("cannot create {}: {}; {}", path, std::strerror(os_errno), advice),
+                    fmt::format("cannot create {}: {}; {}", address_without_secrets(path),
+                                std::strerror(os_errno), advice),
                     os_errno);
 }
 
@@ -297,7 +298,7 @@ Result<std::unique_ptr<Connection>> open_for_reading(const std::string& path) {
           ErrorCode::kInput,
           fmt::format("there is no database {}; record a run first, or name another file "
                       "with --db",
-                      path),
+                      address_without_secrets(path)),
           os_errno);
     }
     return make_error(os_errno == EACCES ? ErrorCode::kPermission : ErrorCode::kInput,

@@ -123,15 +123,17 @@ Result<std::unique_ptr<PostgresConnection>> PostgresConnection::connect(const st
                                 : first_line(pq().PQerrorMessage(connection->handle_));
     const bool refused = why.find("authentication failed") != std::string::npos ||
                          why.find("no password supplied") != std::string::npos ||
-                         why.find("does not exist") != std::string::npos ||
+                         why.find("role \"") != std::string::npos ||
                          why.find("permission denied for database") != std::string::npos ||
                          why.find("no pg_hba.conf entry") != std::string::npos;
+    const std::string_view advice =
+        refused ? "give the user in the address and the password in PGPASSWORD or ~/.pgpass"
+        : why.find("does not exist") != std::string::npos
+            ? "name one that exists in the address, or create it with `createdb`"
+            : "is the server running, and the address right?";
     return make_error(
         refused ? ErrorCode::kPermission : ErrorCode::kInput,
-        fmt::format("cannot open the store {}: {}; {}", connection->name_, why,
-                    refused ? "give the user in the address and the password in PGPASSWORD or "
-                              "~/.pgpass"
-                            : "is the server running, and the address right?"));
+        fmt::format("cannot open the store {}: {}; {}", connection->name_, why, advice));
   }
   // Notices, such as of a table that exists already, are not for users.
   pq().PQsetNoticeProcessor(
@@ -153,7 +155,8 @@ Error PostgresConnection::failed(const pg_result* result) {
   };
   if (last_state_ == "42501")  // insufficient_privilege
     return error(ErrorCode::kPermission,
-                 "; ask the store's owner for the role topspin_writer, or topspin_reader to read");
+                 "; ask the store's owner for the role topspin_writer, topspin_reader to read, or "
+                 "topspin_worker or topspin_coordinator for workers");
   if (last_state_ == "3F000" || last_state_ == "42P01")  // no such schema, or table
     return error(ErrorCode::kInput, "; has its owner run `topspin store init`?");
   if (last_state_ == "42703")  // no such column

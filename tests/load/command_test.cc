@@ -256,6 +256,21 @@ TEST(LoadCommand, WrongUsageIsExitCodeTwoAndNothingOnStandardOutput) {
   }
 }
 
+/// A result that cannot be kept is worth no hours of load.
+TEST(LoadCommand, ADatabaseThatCannotBeWrittenIsSaidBeforeAnythingIsSent) {
+  const std::pair<const char*, int> cases[] = {
+      {"/nonexistent/x.db", 5}, {"/proc/version", 5}, {"postgresql://me@db.example/x", 2}};
+  for (const auto& [database, code] : cases) {
+    MisbehavingTcpServer server({true, {TcpFate::kWhole}});
+    const Outcome outcome = run_load_program(
+        {"http", "--target", server.target(), "--hold", "200ms", "--db", database});
+    EXPECT_EQ(outcome.exit_status, code) << outcome.err;
+    EXPECT_EQ(outcome.out, "");
+    EXPECT_THAT(outcome.err, HasSubstr(database));
+    EXPECT_EQ(server.stop().fates.size(), 0u);
+  }
+}
+
 TEST(LoadCommand, TooManyDescriptorsIsExitCodeFourBeforeAnythingIsSent) {
   const Outcome outcome = run_load_program(
       {"udp-pingpong", "--target", "[::1]:9", "--stages", "0:3000000 over 1s, hold 1s"});

@@ -451,6 +451,7 @@ class HostileServer {
   std::string url(const char* scheme) const {
     return std::string(scheme) + "://127.0.0.1:" + std::to_string(port_) + "/";
   }
+  std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
   uint64_t bytes_sent() const { return bytes_.load(); }
 
  private:
@@ -622,6 +623,33 @@ TEST(HostileHttp, TheAccountsBalanceWhateverComes) {
         << ", truncated " << result.tcp->truncated << ", reset " << result.tcp->reset_before_bytes
         << " " << result.tcp->reset_after_bytes;
   }
+}
+
+/// As fast as it is read, and faster than it can be looked at: a timeout comes all the same, and
+/// a stop is heard.
+TEST(HostileHttp, AnEndlessAnswerKeepsNoThread) {
+  std::string interim;
+  for (int i = 0; i < 10'000; ++i) interim += "HTTP/1.1 100 Go\r\n\r\n";
+  HostileServer server({"", interim});
+  for (const WorkloadKind workload : {WorkloadKind::kHttp, WorkloadKind::kTcpConnect}) {
+    SCOPED_TRACE(static_cast<int>(workload));
+    LoadOptions options = http_load(server.address(), "3:3 over 100ms");
+    options.workload = workload;
+    options.period_ns = 100 * kMs;
+    options.timeout_ns = 60 * kMs;
+    const LoadResult result = run(options);
+    EXPECT_EQ(result.tcp->timeouts, result.total.accounts.sent);
+    EXPECT_GT(result.total.accounts.sent, 0u);
+  }
+  LoadOptions options = http_load(server.url("http"), "3:3 over 100ms");
+  options.workload = WorkloadKind::kScript;
+  options.script_name = "of_wrk.lua";
+  options.script_text = "request = function() return wrk.format('GET', '/') end";
+  options.timeout_ns = 60 * kMs;
+  const auto result = run_load(options, kNeverStop, {});
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  EXPECT_GT(result->total.accounts.sent, 0u);
+  EXPECT_EQ(result->total.accounts.lost, result->total.accounts.sent);
 }
 
 TEST(HostileHttp, ResetsAreResets) {

@@ -141,6 +141,26 @@ TEST(HttpChecks, EachKind) {
               ElementsAre("json /a"));
 }
 
+/// A server may nest as deep as it likes. Writing the value of a check must not use up the stack.
+TEST(HttpChecks, JsonThatIsNestedTooDeeplyIsNone) {
+  const auto nested = [](size_t levels) {
+    HttpAnswer answer;
+    answer.status = 200;
+    answer.body = std::string(levels, '[') + std::string(levels, ']');
+    return answer;
+  };
+  EXPECT_THAT(failed_checks("", {"json /0/0"}, nested(500)), testing::IsEmpty());
+  for (const char* check : {"json /0/0", "json /0/0 = 1"}) {
+    EXPECT_THAT(failed_checks("", {check}, nested(501)), testing::ElementsAre(check));
+    EXPECT_THAT(failed_checks("", {check}, nested(kKeptBodyBytes / 2)),
+                testing::ElementsAre(check));
+  }
+  HttpAnswer in_text;
+  in_text.status = 200;
+  in_text.body = R"({"a": ")" + std::string(1000, '[') + R"(\"[", "b": 1})";
+  EXPECT_THAT(failed_checks("", {"json /b = 1"}, in_text), testing::IsEmpty());
+}
+
 TEST(HttpChecks, WhatIsWrongIsNamed) {
   const auto error = [](const std::string& check) {
     const auto made = HttpChecks::make("", {check});

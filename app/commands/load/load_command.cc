@@ -87,6 +87,15 @@ std::string progress_line(const LoadProgress& progress) {
       time(latency.p50), time(latency.p99), time(progress.own_lateness.summary().p99));
 }
 
+WriterOptions writer_options() {
+  WriterOptions options;
+  if (const auto user = invoking_user()) {
+    options.owner_uid = user->uid;
+    options.owner_gid = user->gid;
+  }
+  return options;
+}
+
 /// Stores the result as a run that observed only the load.
 Status store_result(const LoadArguments& arguments, const LoadOptions& load,
                     const LoadResult& result) {
@@ -102,13 +111,8 @@ Status store_result(const LoadArguments& arguments, const LoadOptions& load,
   run.settings.subject = "none";
   run.settings.period_ns = load.period_ns;
   run.settings.reply_timeout_ns = load.timeout_ns;
-  WriterOptions options;
-  if (const auto user = invoking_user()) {
-    options.owner_uid = user->uid;
-    options.owner_gid = user->gid;
-  }
   const std::string path = database_path(arguments.db);
-  TOPSPIN_ASSIGN(const auto writer, RunWriter::create(path, run, options));
+  TOPSPIN_ASSIGN(const auto writer, RunWriter::create(path, run, writer_options()));
   for (size_t i = 0; i < result.stages.size(); ++i) {
     const LoadPart& part = result.stages[i];
     TOPSPIN_TRY(writer->put_stage(i, {part.name, StageKind::kLoad, part.begin_ns, part.end_ns,
@@ -213,6 +217,12 @@ int run(const LoadArguments& arguments, const WorkloadType& type) {
     return fail(wrong_usage("--find is for a load that this host sends; leave --workers out"));
   if (!is_search && arguments.find_pid)
     return fail(wrong_usage("--find-pid is for a load with --find"));
+  // A load may take hours. Say now that its result could not be kept.
+  if (!arguments.db.empty()) {
+    if (const Status kept = RunWriter::check(database_path(arguments.db), writer_options());
+        !kept.ok())
+      return fail(kept.error());
+  }
   install_signals();
   const auto progress = [&](const LoadProgress& line) {
     if (!arguments.quiet) {

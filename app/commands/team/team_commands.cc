@@ -125,8 +125,8 @@ void add_push_command(CLI::App& root, Action& action) {
                   "A run that the store has is not sent again, so push can be repeated: after an "
                   "error it goes on where it ended. {}\n"
                   "\n"
-                  "Exit codes: 0 success; 2 wrong usage; 4 permission; 5 input or output, or a run "
-                  "was left out.",
+                  "Exit codes: 0 success; 2 wrong usage; 4 permission; 5 input or output, or a "
+                  "damaged run was left out.",
                   kAddressNote));
   command->callback([o, &action] { action = [o] { return push(*o); }; });
 }

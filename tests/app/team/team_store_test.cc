@@ -500,5 +500,33 @@ TEST_F(TeamStore, ItsAbsenceAndWrongAddressesAreSaid) {
     EXPECT_THAT(text, Not(HasSubstr("hidden")));
 }
 
+TEST_F(TeamStore, APasswordThatIsWrittenWronglyIsNotPrintedEither) {
+  const auto without = [&](const std::string& address, int code, const std::string& text) {
+    for (const std::vector<std::string>& words :
+         {std::vector<std::string>{"list", "--db", address},
+          {"push", "--db", db(), "--to", address},
+          {"load", "udp-pingpong", "--target", "127.0.0.1:9", "--db", address}}) {
+      if (words[0] == "load" && address.starts_with("host=")) continue;  // that is a file's name
+      const Outcome outcome = topspin(words);
+      EXPECT_NE(outcome.exit_code, 0) << testing::PrintToString(words);
+      EXPECT_THAT(outcome.out + outcome.err, Not(HasSubstr("hid"))) << outcome.err;
+      EXPECT_THAT(outcome.out + outcome.err, Not(HasSubstr("den"))) << outcome.err;
+      if (words[0] != "list") continue;
+      EXPECT_EQ(outcome.exit_code, code) << outcome.err;
+      EXPECT_THAT(outcome.err, HasSubstr(text));
+    }
+  };
+  const std::string here = "127.0.0.1:1/x";
+  for (const char* character : {"@", "/", "#", "?", ":/"})
+    without("postgresql://me:hid" + std::string(character) + "den@" + here, 2, "PGPASSWORD");
+  without("postgresql://me@" + here + "?pass%77ord=hidden&bogus=1", 5, "bogus");
+  without("postgresql://me@" + here + "?password=hid#d en", 2, "name of a project");
+  without("POSTGRESQL://me:hidden@" + here, 5, "there is no database");
+  without("host=127.0.0.1 user=me password=hidden", 5, "there is no database");
+  // None of these has a password.
+  without("postgresql://" + here + "?user=me@corp", 5, "Connection refused");
+  without("postgresql://me@" + here + "?application_name=a@b:c", 5, "Connection refused");
+}
+
 }  // namespace
 }  // namespace topspin::test
