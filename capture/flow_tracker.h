@@ -23,6 +23,7 @@
 namespace topspin {
 
 class PacketFile;
+class PacketRing;
 
 /// Which header's 5-tuple is the flow key.
 enum class KeyMode : uint8_t { kOuter, kInner, kVlan };
@@ -122,6 +123,10 @@ class FlowTracker {
   /// Live: each packet that counts is also written to this file, which must outlive the tracker.
   /// Call before start_at(). Does nothing for files.
   virtual void write_packets_to(PacketFile*) {}
+
+  /// Live: each packet that counts is also kept in this ring, which must outlive the tracker. A
+  /// packet of an interval is in it before the interval is handed over. Call before start_at().
+  virtual void keep_packets_in(PacketRing*) {}
 
   /// Live: the most bytes of a packet that are captured. 0 for files.
   virtual int snaplen() const { return 0; }

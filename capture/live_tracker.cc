@@ -17,6 +17,7 @@
 
 #include "capture/flow_tracker.h"
 #include "capture/interval_cutter.h"
+#include "capture/packet/packet_ring.h"
 #include "capture/source/interface_watch.h"
 #include "capture/source/packet_file.h"
 #include "capture/source/packet_source.h"
@@ -51,6 +52,7 @@ class LiveTracker final : public FlowTracker {
         snaplen_(snaplen),
         source_(std::move(source)),
         cutter_(std::move(table), source_->link_type(), key, options.interval_ns),
+        key_(key),
         packets_left_(options.max_packets) {
     cutter_.set_last_rows_max(options.max_rows_at_end);
     note_state(watch_.look(options_.interface));
@@ -63,6 +65,7 @@ class LiveTracker final : public FlowTracker {
     cutter_.table().note_capture_began();
     start_ns_ = monotonic_ns;
     if (file_ != nullptr) file_->begin(source_->link_type(), snaplen_);
+    if (ring_ != nullptr) ring_->begin(source_->link_type(), key_, snaplen_);
     (void)source_->take_losses();  // ignore losses from before the start
   }
 
@@ -123,6 +126,7 @@ class LiveTracker final : public FlowTracker {
     wake();
   }
   void write_packets_to(PacketFile* file) override { file_ = file; }
+  void keep_packets_in(PacketRing* ring) override { ring_ = ring; }
   int snaplen() const override { return snaplen_; }
   bool has_all_packets() const override { return packets_left_ == 0; }
   void watch_packets(const std::optional<FlowKey>& flow) override {
@@ -165,12 +169,13 @@ class LiveTracker final : public FlowTracker {
       closed.losses.gap_ns = static_cast<uint64_t>(std::exchange(gap_ns_, 0));
       closed.events = std::exchange(events_, {});
       closed.interface = std::exchange(moved_to_, std::nullopt);
+      if (ring_ != nullptr) ring_->hand_over();
       sink(std::move(closed));
     });
   }
 
   Result<int> drain() {
-    const bool keeps = file_ != nullptr || options_.max_packets != UINT64_MAX;
+    const bool keeps = file_ != nullptr || ring_ != nullptr || options_.max_packets != UINT64_MAX;
     auto got = source_->drain(keeps ? visit_and_keep : visit, this, kPacketsAtATime);
     cutter_.flush();
     if (has_all_packets()) {
@@ -182,23 +187,28 @@ class LiveTracker final : public FlowTracker {
     if (file_ != nullptr) {
       if (auto failure = file_->hand_over()) note(*std::move(failure));
     }
+    if (ring_ != nullptr) ring_->hand_over();
     return got;
   }
 
   static void visit(void* context, const PacketView& packet) {
-    (void)static_cast<LiveTracker*>(context)->take(packet);
+    int64_t ignored_ns = 0;
+    (void)static_cast<LiveTracker*>(context)->take(packet, ignored_ns);
   }
 
-  /// The visitor for a capture with a packet file or with max_packets.
+  /// The visitor for a capture with a packet file, a ring or max_packets.
   static void visit_and_keep(void* context, const PacketView& packet) {
     auto* self = static_cast<LiveTracker*>(context);
-    if (self->has_all_packets() || !self->take(packet)) return;
+    int64_t stamp_ns = 0;
+    if (self->has_all_packets() || !self->take(packet, stamp_ns)) return;
     --self->packets_left_;
     if (self->file_ != nullptr) self->file_->add(packet);
+    // The interval that is open now is the one that counts it.
+    if (self->ring_ != nullptr) self->ring_->add(packet, stamp_ns, self->cutter_.begin_ns());
   }
 
-  /// Whether the packet counts.
-  bool take(const PacketView& packet) {
+  /// Whether the packet counts, and its stamp on the monotonic clock.
+  bool take(const PacketView& packet, int64_t& stamp_ns) {
     // A single stamp from the future would set the table's time there for good.
     if (!clock_.covers(packet.stamp_ns)) [[unlikely]]
       clock_.anchor(take_clock_anchor());
@@ -212,6 +222,7 @@ class LiveTracker final : public FlowTracker {
       past_stop_ |= tied.stamp_ns - stop_ns_ >= kHandOverNs;
       return false;
     }
+    stamp_ns = tied.stamp_ns;
     return cutter_.add(tied);
   }
 
@@ -334,6 +345,7 @@ class LiveTracker final : public FlowTracker {
   void follow_link_type() {
     cutter_.set_link_type(source_->link_type());
     if (file_ != nullptr) file_->set_link_type(source_->link_type());
+    if (ring_ != nullptr) ring_->set_link_type(source_->link_type());
   }
 
   /// Switches to the requested interface, unless it cannot be opened.
@@ -367,8 +379,10 @@ class LiveTracker final : public FlowTracker {
   int snaplen_;
   std::unique_ptr<LiveSource> source_;
   IntervalCutter cutter_;
+  KeyMode key_;
   uint64_t packets_left_;       // how many more may count
   PacketFile* file_ = nullptr;  // packets that count are also written here
+  PacketRing* ring_ = nullptr;  // and kept here
   StampClock clock_;
   int64_t known_now_ns_ = 0;
   InterfaceWatch watch_;

@@ -27,6 +27,8 @@ struct WatchOptions {
   std::string hold_off = "60s";
   std::string over = "1s";
   std::string ring_size = "64MiB";
+  bool packets = false;
+  std::string packets_size = "16MiB";
   uint64_t max_incidents = 20;
 };
 
@@ -35,6 +37,7 @@ struct WatchOptions {
 constexpr int64_t kFlowRowsPerSecond = 2'500;
 constexpr uint64_t kFewestFlowRows = 25;
 constexpr uint64_t kSmallestRing = 1 << 20;
+constexpr uint64_t kLargestPacketRing = uint64_t{4} << 30;
 constexpr int64_t kLongestKeepNs = 3600 * kNanosPerSecond;
 
 /// A duration that may be 0.
@@ -71,6 +74,11 @@ Result<FlightSettings> flight_settings(const WatchOptions& o) {
   TOPSPIN_ASSIGN(settings.ring_bytes, size_in_bytes(o.ring_size, "--ring-size"));
   if (settings.ring_bytes < kSmallestRing)
     return wrong_usage("--ring-size must be at least 1MiB: a tick takes 5 to 20 KB and more");
+  if (o.packets) {
+    TOPSPIN_ASSIGN(settings.packet_bytes, size_in_bytes(o.packets_size, "--packets-size"));
+    if (settings.packet_bytes < kSmallestRing || settings.packet_bytes > kLargestPacketRing)
+      return wrong_usage("--packets-size must be from 1MiB to 4GiB; `-w` writes all packets");
+  }
   if (!o.record.max_size.empty()) {
     TOPSPIN_ASSIGN(settings.limits.max_bytes, size_in_bytes(o.record.max_size, "--max-size"));
   }
@@ -92,6 +100,7 @@ int watch(WatchOptions& o) {
   o.record.max_rows_per_interval =
       std::max(kFewestFlowRows, static_cast<uint64_t>(static_cast<double>(kFlowRowsPerSecond) *
                                                       static_cast<double>(interval_ns) / 1e9));
+  if (o.packets && o.record.snaplen == 0) o.record.snaplen = kWholePackets;
   o.record.store = false;
   o.record.quiet = true;  // the flight recorder prints what happens
   FlightRecorder recorder(std::move(settings).value());
@@ -137,6 +146,11 @@ void add_watch_command(CLI::App& root, const TrailingCommand& trailing, Action& 
                "The least time from one incident to the next (default 60s)");
   rules.option("--ring-size", o->ring_size, "BYTES",
                "The most memory for what is kept (default 64MiB); then it keeps less");
+  rules.flag("--packets", o->packets,
+             "Keep packets too, and write those of an incident into a pcapng file beside the "
+             "database, with the names of processes; whole packets unless -s says otherwise");
+  rules.option("--packets-size", o->packets_size, "BYTES",
+               "The most memory for packets (default 16MiB); then the oldest go");
   rules.number("--max-incidents", o->max_incidents, "COUNT", 1, 100'000,
                "Keep at most COUNT incidents in the database; the oldest go first (default 20)");
   add_record_options(*command, o->record);
@@ -154,6 +168,7 @@ void add_watch_command(CLI::App& root, const TrailingCommand& trailing, Action& 
       "  topspin watch --pid 4242 --when 'max(busy_stretch) > 50ms' \\\n"
       "    --when 'silent_flows > 10' --keep 30s\n"
       "  topspin watch -i lo --when 'unanswered > 0' -- node server.js 8888\n"
+      "  topspin watch -i eth0 --packets -s 256 --when 'tcp_resets > 0' tcp port 443\n"
       "  topspin watch freeze\n"
       "  topspin watch freeze 4242\n"
       "\n"

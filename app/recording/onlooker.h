@@ -18,6 +18,8 @@
 
 namespace topspin {
 
+class PacketRing;
+
 class Onlooker {
  public:
   virtual ~Onlooker() = default;
@@ -54,6 +56,11 @@ class Onlooker {
   virtual void on_packets(PacketCopies packets) = 0;
   /// The interface that the capture should move to; nullopt if it should stay.
   virtual std::optional<std::string> take_interface_wish() = 0;
+
+  /// Where the capture keeps its packets; nullptr: nowhere. It must outlive the recording.
+  virtual PacketRing* packet_ring() { return nullptr; }
+  /// The directory within which it renames files; -1: none. Asked for after on_start().
+  virtual int rename_directory_fd() const { return -1; }
 
   /// What it adds to the numbers that leave a recording while it runs.
   virtual LiveFacts live_facts() const { return {}; }

@@ -63,6 +63,8 @@ Status Recording::open() {
   }
   TOPSPIN_ASSIGN(tracker_, FlowTracker::open_live(settings_.live, settings_.table));
   if (!options_.packet_file.empty()) TOPSPIN_TRY(open_packets());
+  if (onlooker_ != nullptr && onlooker_->packet_ring() != nullptr)
+    tracker_->keep_packets_in(onlooker_->packet_ring());
   if (metrics_) TOPSPIN_TRY(metrics_->open(places));
   timer_fd_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!timer_fd_) return make_error(ErrorCode::kInternal, "timerfd_create failed", errno);
@@ -255,7 +257,10 @@ Status Recording::start() {
   if (conductor_ == nullptr) {
     RecordingNeeds needs;
     needs.serves = metrics_ && metrics_->listens();
-    if (metrics_) needs.rename_directory = metrics_->directory_fd();
+    const int of_metrics = metrics_ ? metrics_->directory_fd() : -1;
+    const int of_onlooker = onlooker_ != nullptr ? onlooker_->rename_directory_fd() : -1;
+    for (const int directory : {of_metrics, of_onlooker})
+      if (directory >= 0) needs.rename_directories.push_back(directory);
     TOPSPIN_TRY(limit_recording(needs));
   }
   if (metrics_) {

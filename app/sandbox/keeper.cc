@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "app/sandbox/landlock.h"
+#include "store/sqlite/packet_files.h"
 
 namespace topspin {
 namespace {
@@ -23,15 +24,19 @@ namespace {
 /// The files of a database: itself first, and last its directory, which SQLite syncs.
 constexpr std::array<std::string_view, 4> kEndings = {"", "-wal", "-shm", "-journal"};
 constexpr uint8_t kDirectory = kEndings.size();
+/// The file of packets of one run, which can only be removed.
+constexpr uint8_t kPackets = kDirectory + 1;
+constexpr size_t kRunIdLength = 36;
 
 enum class Wish : uint8_t { kOpen, kRemove, kFinishOutput, kDiscardOutput, kScreenFile };
 
 struct Request {
   Wish wish = Wish::kOpen;
-  uint8_t file = 0;  // in kEndings, or kDirectory
+  uint8_t file = 0;  // in kEndings, kDirectory or kPackets
   uint32_t database = 0;
   int32_t flags = 0;
   uint32_t mode = 0;
+  std::array<char, kRunIdLength> run{};  // of kPackets; packet_file_of() refuses everything else
 };
 
 /// Comes with a descriptor if something was opened.
@@ -125,7 +130,18 @@ class Server {
     if (::geteuid() == 0) (void)!::fchown(file, model.st_uid, model.st_gid);
   }
 
+  void remove_packets(const Request& request, Answer& answer) const {
+    const std::string_view run(request.run.data(), request.run.size());
+    answer.os_errno = EACCES;
+    if (request.database >= files_.databases.size()) return;
+    const KeptDatabase& database = files_.databases[request.database];
+    const auto path = packet_file_of(database.path, run);
+    if (!database.may_change || !path) return;
+    answer.os_errno = ::unlink(path->c_str()) == 0 ? 0 : errno;
+  }
+
   void remove(const Request& request, Answer& answer) const {
+    if (request.file == kPackets) return remove_packets(request, answer);
     const KeptDatabase* database = database_of(request, answer);
     if (database == nullptr) return;
     if (request.file == 0 || request.file == kDirectory)
@@ -265,6 +281,11 @@ std::optional<Request> find(const std::vector<KeptDatabase>& databases, std::str
         return request;
     }
     if (path == directory_of(database.path)) return request;  // file is kDirectory here
+    if (const auto run = run_of_packet_file(database.path, path)) {
+      request.file = kPackets;
+      std::copy_n(run->begin(), kRunIdLength, request.run.begin());
+      return request;
+    }
     ++request.database;
   }
   return std::nullopt;

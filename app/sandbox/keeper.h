@@ -44,7 +44,7 @@ class FileKeeper {
 
   /// As open(2). Other paths than those of the databases are opened by this process itself.
   int open(const char* path, int flags, mode_t mode) const;
-  /// As unlink(2), of what SQLite keeps beside a database, and nothing else.
+  /// As unlink(2), of what SQLite keeps beside a database and of files of packets, nothing else.
   int remove(const char* path) const;
   Status finish_output() const;
   void discard_output() const;

@@ -45,8 +45,8 @@ Status enter_sandbox(const SandboxFiles& files);
 
 /// What a recording does beyond the usual.
 struct RecordingNeeds {
-  bool serves = false;        // on a listening socket that is open
-  int rename_directory = -1;  // renames within the directory of this descriptor
+  bool serves = false;                       // on a listening socket that is open
+  std::vector<int> rename_directories = {};  // renames within the directory of each descriptor
 };
 
 /// For a recording, once everything is open: for good, it executes nothing, becomes no other user,

@@ -371,7 +371,7 @@ Status limit_recorder_calls(const RecordingNeeds& needs) {
   const auto add_rules = [&](FilterBuilder& builder) {
     add_recorder_rules(builder);
     if (needs.serves) add_server_rules(builder);
-    if (needs.rename_directory >= 0) add_rename_rules(builder, needs.rename_directory);
+    for (const int directory : needs.rename_directories) add_rename_rules(builder, directory);
   };
   return limit_calls(add_rules, refuse_to_recorder);
 }

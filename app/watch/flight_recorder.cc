@@ -1,5 +1,6 @@
 #include "app/watch/flight_recorder.h"
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <filesystem>
@@ -10,6 +11,7 @@
 
 #include "app/host/outlet.h"
 #include "app/host/output_place.h"
+#include "core/base/clock.h"
 #include "core/base/text.h"
 #include "store/run_store.h"
 
@@ -19,6 +21,10 @@ namespace {
 /// The findings of an incident are of what came after its rule began to be met, and of so many
 /// windows before: what a window shows began in it or before it.
 constexpr int64_t kWindowsJudged = 2;
+
+/// Packets stay so much longer than ticks, because a tick is frozen some time after its packets
+/// came.
+constexpr int64_t kPacketsLongerNs = 5 * kNanosPerSecond;
 
 /// An incident at three in the morning is too late to learn that it cannot be stored.
 Status check_database(const std::string& path) {
@@ -43,7 +49,11 @@ FlightRecorder::FlightRecorder(FlightSettings settings)
     : settings_(std::move(settings)),
       ring_(settings_.keep_ns, settings_.ring_bytes),
       trigger_(settings_.rules.size(), settings_.hold_off_ns),
-      writer_(settings_.database, settings_.limits) {}
+      writer_(settings_.database, settings_.limits) {
+  if (settings_.packet_bytes > 0)
+    packets_.emplace(settings_.packet_bytes,
+                     std::max(settings_.keep_ns, settings_.after_ns) + kPacketsLongerNs);
+}
 
 std::span<const int> FlightRecorder::signals() const {
   static constexpr std::array kSignals = {SIGUSR1};
@@ -53,6 +63,10 @@ std::span<const int> FlightRecorder::signals() const {
 Status FlightRecorder::on_start(const RunInfo& run) {
   TOPSPIN_TRY(check_database(settings_.database));
   TOPSPIN_ASSIGN(lock_, WatchLock::take(settings_.database));
+  if (packets_) {
+    TOPSPIN_ASSIGN(PacketDirectory directory, PacketDirectory::open(settings_.database));
+    writer_.set_packet_directory(std::move(directory));
+  }
   run_ = run;
   rules_.emplace(settings_.rules, run, settings_.window_ns);
   started_ = true;
@@ -64,9 +78,12 @@ Status FlightRecorder::on_start(const RunInfo& run) {
   if (!settings_.quiet) {
     say(fmt::format(
         "watching {} (subject: {}) {}; the last {} are kept in at most {}; {} is written "
-        "only on an incident",
+        "only on an incident{}",
         run.settings.interface, run.settings.subject, by, format_duration(settings_.keep_ns),
-        format_bytes(static_cast<int64_t>(settings_.ring_bytes)), settings_.database));
+        format_bytes(static_cast<int64_t>(settings_.ring_bytes)), settings_.database,
+        packets_ ? fmt::format(", with its packets from at most {}",
+                               format_bytes(static_cast<int64_t>(settings_.packet_bytes)))
+                 : ""));
   }
   return {};
 }
@@ -107,10 +124,12 @@ void FlightRecorder::begin_incident(IncidentCause cause) {
     tell(text, met);
   }
   incident_ = ring_.freeze(run_, std::move(cause));
+  if (packets_) incident_->packets = packets_->freeze();
   if (settings_.after_ns == 0) end_incident();
 }
 
 void FlightRecorder::end_incident() {
+  if (packets_) packets_->add_newer(*incident_->packets);
   (void)writer_.give(*std::exchange(incident_, std::nullopt));  // it says so if this one is lost
 }
 

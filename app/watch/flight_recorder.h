@@ -30,6 +30,7 @@ struct FlightSettings {
   int64_t hold_off_ns = 0;
   int64_t window_ns = 0;  // of rules
   uint64_t ring_bytes = 0;
+  uint64_t packet_bytes = 0;  // of the ring of packets; 0: none is kept
   RetentionLimits limits;
   bool quiet = false;
 };
@@ -56,6 +57,10 @@ class FlightRecorder final : public Onlooker {
   std::optional<FlowKey> watched_flow() const override { return std::nullopt; }
   void on_packets(PacketCopies /*packets*/) override {}
   std::optional<std::string> take_interface_wish() override { return std::nullopt; }
+  PacketRing* packet_ring() override { return packets_ ? &*packets_ : nullptr; }
+  int rename_directory_fd() const override {
+    return writer_.packet_directory() ? writer_.packet_directory()->fd() : -1;
+  }
   LiveFacts live_facts() const override;
   std::vector<LiveEvent> take_live_events() override { return writer_.take_events(); }
   bool wants_stop() const override { return false; }
@@ -78,6 +83,7 @@ class FlightRecorder final : public Onlooker {
   WatchLock lock_;
   RunInfo run_;
   FlightRing ring_;
+  std::optional<PacketRing> packets_;
   std::optional<RuleWatch> rules_;
   Trigger trigger_;
   IncidentWriter writer_;

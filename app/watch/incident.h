@@ -18,6 +18,7 @@
 
 #include "app/tick/row_baseline.h"
 #include "app/watch/packed_tick.h"
+#include "capture/packet/packet_ring.h"
 #include "core/run/run.h"
 #include "core/tick/sample.h"
 
@@ -36,6 +37,7 @@ class RingBase {
 
  private:
   friend class IncidentRows;
+  friend class PacketOwners;
 
   RowBaseline rows_;
   std::map<uint64_t, FlowRow> flows_;
@@ -68,6 +70,7 @@ struct Incident {
   std::vector<IncidentEvent> events;
   RingBase base;
   std::string shortened;  // why there are fewer ticks than wanted; empty: there are not
+  std::optional<FrozenPackets> packets;  // also some from before and after the ticks
 
   int64_t begin_ns() const {
     return ticks.front()->plain().elapsed_ns - ticks.front()->plain().interval_ns;

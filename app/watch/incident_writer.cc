@@ -56,20 +56,41 @@ LiveEvent event_of(const Incident& incident, LiveEvent::Severity severity,
   return event;
 }
 
-LiveEvent stored_event(const Incident& incident, const std::string& run,
+LiveEvent stored_event(const Incident& incident, const StoredIncident& stored,
                        const std::string& database) {
-  LiveEvent event =
-      event_of(incident, LiveEvent::Severity::kWarning, fmt::format("run {} in {}", run, database));
-  event.attributes.emplace_back("topspin.incident.run", run);
+  LiveEvent event = event_of(incident, LiveEvent::Severity::kWarning,
+                             fmt::format("run {} in {}", stored.run, database));
+  event.attributes.emplace_back("topspin.incident.run", stored.run);
   event.attributes.emplace_back("topspin.incident.database", database);
+  if (!stored.packet_file.empty())
+    event.attributes.emplace_back("topspin.incident.packets", stored.packet_file);
   return event;
+}
+
+std::string packets_lost(const Error& why) {
+  return fmt::format("the packets of this incident are lost: {}", why.message);
 }
 
 }  // namespace
 
-Result<std::string> store_incident(const Incident& incident, const std::string& database) {
-  const RunInfo run =
+Result<StoredIncident> store_incident(const Incident& incident, const std::string& database,
+                                      const PacketDirectory* directory) {
+  RunInfo run =
       incident_run(incident, make_run_id(incident.recorder.started_wall_ns + incident.begin_ns()));
+  StoredIncident stored{run.id, "", ""};
+  // A file gets its name only once its run exists, by which it is removed again.
+  std::optional<IncidentPackets> packets;
+  if (incident.packets) {
+    auto written = IncidentPackets::write(incident, run.id, *directory);
+    if (written.ok()) {
+      packets.emplace(std::move(written).value());
+      stored.packet_file = packets->name();
+      stored.packets = packets->sentence();
+      if (!packets->name().empty()) run.labels[kIncidentPacketsLabel] = packets->name();
+    } else {
+      stored.packets = packets_lost(written.error());
+    }
+  }
   WriterOptions options;
   options.folds = std::make_shared<RunFolds>();
   std::unique_ptr<RunWriter> writer;
@@ -77,6 +98,14 @@ Result<std::string> store_incident(const Incident& incident, const std::string& 
     TOPSPIN_ASSIGN(writer, RunWriter::create(database, run, options));
     return {};
   }));
+  if (packets) {
+    if (const Status placed = packets->put_in_place(); !placed.ok()) {
+      stored.packet_file.clear();
+      stored.packets = packets_lost(placed.error());
+    }
+  }
+  if (incident.packets)
+    TOPSPIN_TRY(patiently([&] { return writer->add_event(0, stored.packets); }));
   // Before the ticks, which are folded by stages.
   const std::vector<RunStage> stages = incident_stages(incident);
   for (size_t i = 0; i < stages.size(); ++i)
@@ -100,7 +129,7 @@ Result<std::string> store_incident(const Incident& incident, const std::string& 
   end.invalid_reasons = judge_losses(fold.merged.losses, fold.merged.flows, fold.ticks);
   end.doubts = doubts_of(fold.merged.flows);
   TOPSPIN_TRY(patiently([&] { return writer->finish(end); }));
-  return run.id;
+  return stored;
 }
 
 bool IncidentWriter::give(Incident incident) {
@@ -175,7 +204,7 @@ void IncidentWriter::run() {
       incident = std::move(waiting_.front());
       waiting_.pop_front();
     }
-    const auto stored = store_incident(*incident, database_);
+    const auto stored = store_incident(*incident, database_, directory_ ? &*directory_ : nullptr);
     {
       const std::lock_guard lock(mutex_);
       ++(stored.ok() ? stored_ : lost_);
@@ -184,9 +213,10 @@ void IncidentWriter::run() {
       tell_lost(*incident, stored.error().message);
       continue;
     }
-    tell(fmt::format("incident kept in {} as run {}: {}, {} ticks, {}", database_, *stored,
+    tell(fmt::format("incident kept in {} as run {}: {}, {} ticks, {}{}{}", database_, stored->run,
                      name_of(incident->cause), incident->ticks.size(),
-                     format_duration(incident->end_ns() - incident->begin_ns())),
+                     format_duration(incident->end_ns() - incident->begin_ns()),
+                     stored->packets.empty() ? "" : "; ", stored->packets),
          stored_event(*incident, *stored, database_));
     const auto kept = retain_runs(database_, limits_, wall_now_ns());
     if (!kept.ok()) {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "app/watch/incident.h"
+#include "app/watch/packets/incident_packets.h"
 #include "core/base/result.h"
 #include "report/export/export.h"
 #include "store/retention/retention.h"
@@ -40,6 +41,10 @@ class IncidentWriter {
   IncidentWriter(const IncidentWriter&) = delete;
   IncidentWriter& operator=(const IncidentWriter&) = delete;
 
+  /// Where the packets of incidents are written. REQUIRES: called before the first give().
+  void set_packet_directory(PacketDirectory directory) { directory_ = std::move(directory); }
+  const std::optional<PacketDirectory>& packet_directory() const { return directory_; }
+
   /// False if too many wait already: this one is lost, which is among the messages.
   [[nodiscard]] bool give(Incident incident);
   /// What became of incidents, one sentence each. Each is returned once.
@@ -60,6 +65,7 @@ class IncidentWriter {
 
   const std::string database_;
   const RetentionLimits limits_;
+  std::optional<PacketDirectory> directory_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Incident> waiting_;  // guarded by mutex_, as is all that follows
@@ -71,7 +77,16 @@ class IncidentWriter {
   std::thread thread_;  // from the first incident on
 };
 
-/// Stores one incident as a run. Waits up to 10 s for another program's lock. Returns the run's id.
-Result<std::string> store_incident(const Incident& incident, const std::string& database);
+struct StoredIncident {
+  std::string run;
+  std::string packet_file;  // its name; empty: none
+  std::string packets;      // a sentence; empty: packets were not asked for
+};
+
+/// Stores one incident as a run, and its packets beside the database. Waits up to 10 s for another
+/// program's lock. If only the packets cannot be written, the run says so. `directory` may be null
+/// if the incident has no packets.
+Result<StoredIncident> store_incident(const Incident& incident, const std::string& database,
+                                      const PacketDirectory* directory);
 
 }  // namespace topspin

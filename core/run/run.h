@@ -128,6 +128,8 @@ struct RunEnd {
 inline constexpr const char* kIncidentLabel = "incident";
 inline constexpr const char* kIncidentValueLabel = "incident_value";
 inline constexpr const char* kIncidentTimeLabel = "incident_at";
+/// The name of the file of its packets, beside the database; absent: there is none.
+inline constexpr const char* kIncidentPacketsLabel = "incident_packets";
 
 /// A fresh UUID version 7 for a run started at `wall_ns`, with randomness from the kernel.
 std::string make_run_id(int64_t wall_ns);

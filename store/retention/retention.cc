@@ -11,6 +11,7 @@
 #include "store/run_store.h"
 #include "store/runs/gate_log.h"
 #include "store/runs/run_edit.h"
+#include "store/sqlite/packet_files.h"
 
 namespace topspin {
 namespace {
@@ -44,6 +45,7 @@ Result<std::vector<RunToKeep>> read_runs_to_keep(const std::string& path) {
     one.is_baseline = std::any_of(accepted.begin(), accepted.end(), [&](const Acceptance& a) {
       return a.kind == Acceptance::Kind::kBaseline && a.run_id == run.info.id;
     });
+    one.packet_bytes = packet_file_bytes(path, one.id);
   }
   return runs;
 }
@@ -119,7 +121,9 @@ Result<RetentionReport> retain_runs(const std::string& path, const RetentionLimi
   TOPSPIN_TRY(remove_and_forget(path, runs, ids, unused_bytes));
   const auto used_bytes = [&] {
     const uint64_t bytes = file_bytes_of(path);
-    return bytes - std::min(bytes, unused_bytes);
+    uint64_t packet_bytes = 0;
+    for (const RunToKeep& run : runs) packet_bytes += run.packet_bytes;
+    return bytes - std::min(bytes, unused_bytes) + packet_bytes;
   };
   while (limits.max_bytes && used_bytes() > *limits.max_bytes) {
     const auto oldest = choose_for_size(runs, limits);

@@ -18,7 +18,7 @@ namespace topspin {
 
 struct RetentionLimits {
   std::optional<int64_t> keep_ns;       // runs that started longer ago go
-  std::optional<uint64_t> max_bytes;    // of the database's file; the oldest runs go first
+  std::optional<uint64_t> max_bytes;    // of the database and its packets; the oldest runs go first
   std::optional<size_t> max_incidents;  // the oldest incidents go first
   bool size_is_of_incidents = false;    // for max_bytes only incidents go
 };
@@ -30,7 +30,8 @@ struct RunToKeep {
   int64_t started_wall_ns = 0;
   bool is_incident = false;
   bool is_recording = false;
-  bool is_baseline = false;  // accepted by the gate's history
+  bool is_baseline = false;   // accepted by the gate's history
+  uint64_t packet_bytes = 0;  // of its file of packets
 };
 
 /// The runs that age and number remove, oldest first. `runs` are in any order.
@@ -51,7 +52,7 @@ struct RetentionReport {
   size_t removed_for_number = 0;
   size_t removed_for_size = 0;
   size_t baselines_kept = 0;
-  uint64_t bytes = 0;  // of the database afterwards
+  uint64_t bytes = 0;  // of the database and its packets afterwards
   bool is_still_too_large = false;
 
   size_t removed() const { return removed_for_age + removed_for_number + removed_for_size; }

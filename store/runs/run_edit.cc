@@ -10,6 +10,7 @@
 #include "store/runs/gate_log.h"
 #include "store/runs/run_tables.h"
 #include "store/schema/database.h"
+#include "store/sqlite/packet_files.h"
 #include "store/sqlite/row_values.h"
 #include "store/sqlite/writer_identity.h"
 
@@ -85,6 +86,11 @@ Result<RemovedRuns> remove_runs(const std::string& path, std::span<const std::st
     TOPSPIN_ASSIGN(const int64_t unused, connection->query_int("PRAGMA freelist_count"));
     result.bytes_freed = static_cast<uint64_t>(std::max<int64_t>(0, before - after) * page_bytes);
     result.bytes_unused = static_cast<uint64_t>(unused * page_bytes);
+    for (const std::string& id : ids) {
+      const auto packets = remove_packet_file(connection->path(), id);
+      result.bytes_freed += packets.value_or(0);
+      result.packet_files_left += packets ? 0 : 1;
+    }
   }
   leave_wal_mode(*connection);
   if (!removed.ok()) return removed.error();

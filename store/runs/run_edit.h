@@ -17,11 +17,13 @@
 namespace topspin {
 
 struct RemovedRuns {
-  uint64_t bytes_freed = 0;   // given back to the file system
-  uint64_t bytes_unused = 0;  // stay in the file, for the next runs
+  uint64_t bytes_freed = 0;      // given back to the file system
+  uint64_t bytes_unused = 0;     // stay in the file, for the next runs
+  size_t packet_files_left = 0;  // could not be removed
 };
 
-/// Removes the runs and everything that belongs to them, except for the gate's log. Then returns
+/// Removes the runs and everything that belongs to them, except for the gate's log; also the files
+/// of packets beside the database (store/sqlite/packet_files.h). Then returns
 /// the freed pages to the file system. A database whose file cannot shrink (because another program
 /// created it) keeps them for later runs. A program that is reading such a run gets an error.
 /// kUsage if a run does not exist or is still being recorded; nothing is removed then.

@@ -16,5 +16,7 @@ void set_file_access(const FileAccess& access);
 
 /// open(2) by that way. `path` is absolute and without links, or it is opened as usual.
 int open_database_file(const char* path, int flags, mode_t mode = 0);
+/// unlink(2) by that way, of a file that belongs to a database.
+int remove_database_file(const char* path);
 
 }  // namespace topspin

@@ -397,6 +397,8 @@ int open_database_file(const char* path, int flags, mode_t mode) {
   return file_access.open(path, flags, mode);
 }
 
+int remove_database_file(const char* path) { return file_access.remove(path); }
+
 std::string sqlite_library_version() { return sqlite3_libversion(); }
 
 }  // namespace topspin

@@ -134,6 +134,10 @@ int remove(const RemoveOptions& o) {
     text += fmt::format(", {} kept in the file for the next runs",
                         format_bytes(static_cast<int64_t>(removed->bytes_unused)));
   }
+  if (removed->packet_files_left > 0) {
+    text += fmt::format("; {} of their files of packets (DATABASE-RUN.pcapng) could not be removed",
+                        removed->packet_files_left);
+  }
   say(text);
   return 0;
 }
@@ -196,7 +200,8 @@ void add_rm_command(CLI::App& root, Action& action) {
       "  topspin rm --before 14d --yes\n"
       "\n"
       "All of the runs are removed, or none. The others keep their numbers. The space is given "
-      "back to the file system; verdicts that the gate gave stay.");
+      "back to the file system, and the files of packets of incidents go too; verdicts that the "
+      "gate gave stay.");
   command->callback([o, &action] { action = [o] { return remove(*o); }; });
 }
 

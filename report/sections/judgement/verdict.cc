@@ -82,6 +82,8 @@ TopVerdict incident_verdict(const RunPage& run) {
   top.sentence = value.empty() ? fmt::format("Frozen {} at {}.", rule, label(kIncidentTimeLabel))
                                : fmt::format("The rule {} was met at {}: {}.", rule,
                                              label(kIncidentTimeLabel), value);
+  if (const std::string packets = label(kIncidentPacketsLabel); !packets.empty())
+    top.sentence += fmt::format(" Its packets are in {}, beside the database.", packets);
   top.sentence += " An incident is not judged.";
   top.reasons = invalid_reasons(run.run);
   for (const std::string& doubt : run.run.end.doubts) top.reasons.push_back("doubtful: " + doubt);
