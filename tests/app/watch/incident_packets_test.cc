@@ -131,8 +131,7 @@ TEST_F(WatchPackets, HasWhatTheIncidentCountsWithTheNamesOfItsProcesses) {
 }
 
 TEST_F(WatchPackets, SaysWhatFellOutOfASmallRing) {
-  Process recorder(
-      watch({"--packets", "--packets-size", "1MiB", "--after", "200ms", "udp port 9"}));
+  Process recorder(watch({"--packets", "--packets-size", "1MiB", "--after", "1s", "udp port 9"}));
   ASSERT_TRUE(recorder.wait_for("watching lo"));
   const UniqueFd sender(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   sockaddr_in address{};
@@ -144,8 +143,8 @@ TEST_F(WatchPackets, SaysWhatFellOutOfASmallRing) {
     ASSERT_EQ(::sendto(sender.get(), payload.data(), payload.size(), 0,
                        reinterpret_cast<sockaddr*>(&address), sizeof address),
               1000);
+    if (i % 100 == 99) std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
-  std::this_thread::sleep_for(std::chrono::milliseconds(500));
   recorder.send(SIGUSR1);
   ASSERT_TRUE(recorder.wait_for("incident kept in"));
   recorder.send(SIGINT);
@@ -153,18 +152,39 @@ TEST_F(WatchPackets, SaysWhatFellOutOfASmallRing) {
   ASSERT_EQ(runs().size(), 1u);
   const StoredRun run = runs().front();
   const uint64_t counted = packets_of(run), kept = packets_in(file_of(run));
-  EXPECT_EQ(counted, 3000u);
+  auto store = RunStore::open(db());
+  ASSERT_TRUE(store.ok());
+  const auto fold = (*store)->fold(run.info.id, RunPart::kWhole);
+  ASSERT_TRUE(fold.ok());
+  if (fold->merged.losses.capture_kernel_drops == 0) EXPECT_EQ(counted, 3000u);
   EXPECT_GT(kept, 500u);
-  EXPECT_LT(kept, 1'048'576u / 1000);
-  EXPECT_LE(std::filesystem::file_size(file_of(run)), 1'100'000u);
+  // What was there at the trigger, and what came since.
+  EXPECT_LT(kept, 2 * 1'048'576u / 1000);
+  EXPECT_LE(std::filesystem::file_size(file_of(run)), 2'200'000u);
   const std::string says = std::to_string(kept) + " packets are in w.db-" + run.info.id +
                            ".pcapng; " + std::to_string(counted - kept) +
                            " more are not: the ring of 1.00 MiB did not hold them any more";
   EXPECT_THAT(ended.err, HasSubstr(says));
-  auto store = RunStore::open(db());
-  ASSERT_TRUE(store.ok());
   EXPECT_THAT(topspin({"report", "last", "--db", db()}).out,
               HasSubstr(std::to_string(counted - kept) + " more are"));
+}
+
+TEST_F(WatchPackets, ThatCannotBeWrittenLeaveTheRest) {
+  StallingServer server(0, 0);
+  Pinger pinger(server.port(), 2);
+  Process recorder(watch({"--packets", "--after", "0s", "udp"}));
+  ASSERT_TRUE(recorder.wait_for("watching lo"));
+  std::filesystem::create_directory(temporary());
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  recorder.send(SIGUSR1);
+  ASSERT_TRUE(recorder.wait_for("the packets of this incident are lost: cannot write the packets"));
+  recorder.send(SIGINT);
+  EXPECT_THAT(recorder.finish().err, HasSubstr("1 incident was kept"));
+  EXPECT_EQ(incidents(), 1u);
+  EXPECT_TRUE(packet_files().empty());
+  const std::string report = topspin({"report", "last", "--db", db()}).out;
+  EXPECT_THAT(report, HasSubstr("the packets of this incident are lost"));
+  EXPECT_THAT(report, Not(HasSubstr("Its packets are in")));
 }
 
 TEST_F(WatchPackets, GoWithTheirIncident) {

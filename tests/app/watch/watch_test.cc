@@ -323,6 +323,8 @@ TEST_F(Watch, RefusesWhatCannotWorkBeforeItWatches) {
            {{"--ring-size", "many"}, "is no size"},
            {{"--ring-size", "1"}, "at least 1MiB"},
            {{"--max-size", "0"}, "is no size"},
+           {{"--packets", "--packets-size", "1"}, "from 1MiB to 4GiB"},
+           {{"--packets", "--packets-size", "many"}, "is no size"},
            {{"--over", "10ms"}, "at least as long as a tick"},
            {{"--listen", "localhost:9464"}, "names are not looked up"},
            {{"--listen", "127.0.0.1:70000"}, "ADDRESS:PORT"},
