@@ -176,6 +176,23 @@ TEST_F(Sandbox, ItsDatabasesAreOpenedOutside) {
   EXPECT_TRUE(is_there("changed.db-wal"));
 }
 
+TEST_F(Sandbox, FilesOfPacketsAreRemovedOnlyBesideADatabaseThatMayChange) {
+  const std::string of_a_run = "-01a2312f-33e7-7b74-8c69-153666f556f9.pcapng";
+  const auto removed = [&](const std::string& name) {
+    write_file(place() + "/" + name, "packets");
+    return inside([&] { return outcome(remove_database_file((place() + "/" + name).c_str())); });
+  };
+  EXPECT_EQ(removed("changed.db" + of_a_run), "0");
+  EXPECT_FALSE(is_there("changed.db" + of_a_run));
+  for (const std::string& name :
+       {"read.db" + of_a_run, "there" + of_a_run, std::string("changed.db.pcapng"),
+        std::string("changed.db-01a2312f-33e7-7b74-8c69-153666f556fX.pcapng"),
+        std::string("changed.db")}) {
+    EXPECT_EQ(removed(name), "EACCES") << name;
+    EXPECT_TRUE(is_there(name)) << name;
+  }
+}
+
 TEST_F(RefusedFiles, WhatIsBesideItsDatabasesAndOutputIsNotOpened) {
   for (const char* name : {"/there", "/read.db", "/changed.db", "/changed.db-wal", "/new"}) {
     EXPECT_EQ(opened(place() + name, O_RDWR | O_CREAT), "EACCES") << name;
