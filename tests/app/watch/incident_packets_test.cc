@@ -122,7 +122,10 @@ TEST_F(WatchPackets, HasWhatTheIncidentCountsWithTheNamesOfItsProcesses) {
     EXPECT_GE(stamp, begin - 0.01);
     EXPECT_LE(stamp, begin + static_cast<double>(run.end.duration_ns) / 1e9 + 0.01);
     fractions.insert(packet[0].substr(packet[0].size() - 3));
-    if (packet[4].empty()) continue;
+    if (packet[4].empty()) {
+      ADD_FAILURE() << "a packet without a name: " << testing::PrintToString(packet);
+      continue;
+    }
     ++named;
     EXPECT_THAT(packet[4], HasSubstr((packet[2] == port ? "to " : "from ") + owner));
   }
