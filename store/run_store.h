@@ -57,6 +57,10 @@ class RunWriter {
   static Result<std::unique_ptr<RunWriter>> create(const std::string& path, const RunInfo& run,
                                                    const WriterOptions& options);
 
+  /// Sets the moment at which the first tick begins, which is later than that at which the run was
+  /// inserted. Call it before append().
+  virtual Status set_start(int64_t wall_ns, int64_t monotonic_ns) = 0;
+
   /// Stores one tick in one transaction. Once it returns, the tick survives if the process is
   /// killed. The stored tick includes the writer's own losses (rows beyond the limits). After an
   /// error that may_pass(), nothing of the tick is stored, earlier ticks are kept, and the same

@@ -75,8 +75,9 @@ Status Recording::open() {
 
   info_ = run_info(take_clock_anchor(), tracker_->link_type());
   if (options_.store) TOPSPIN_TRY(open_store());
-  if (onlooker_ != nullptr) TOPSPIN_TRY(onlooker_->on_start(info_));
   begin_counting();
+  TOPSPIN_TRY(note_start());
+  if (onlooker_ != nullptr) TOPSPIN_TRY(onlooker_->on_start(info_));
   begin_ticks();
   return {};
 }
@@ -144,6 +145,13 @@ void Recording::begin_counting() {
   first_self_ = read_self();
   next_due_ns_ = start_ns_ + settings_.live.interval_ns;
   if (settings_.duration_ns) end_ns_ = start_ns_ + *settings_.duration_ns;
+}
+
+/// The ticks count their time from start_ns_, which is later than what open_store() has stored.
+Status Recording::note_start() {
+  info_.started_wall_ns = take_clock_anchor().to_wall(start_ns_);
+  info_.started_monotonic_ns = start_ns_;
+  return writer_ ? writer_->set_start(info_.started_wall_ns, info_.started_monotonic_ns) : Status();
 }
 
 void Recording::begin_ticks() {

@@ -56,6 +56,7 @@ class Recording {
   Status give_up_privileges(const std::optional<UserIdentity>& user);
   RunInfo run_info(const ClockAnchor& anchor, const std::string& link_type) const;
   void begin_counting();
+  Status note_start();
   void begin_ticks();
   void resolve_owners(Sample& sample);
   void tell_missing_probes() const;

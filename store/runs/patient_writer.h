@@ -36,6 +36,10 @@ class PatientWriter final : public RunWriter {
         wait_(std::move(wait)),
         max_waiting_bytes_(max_waiting_bytes) {}
 
+  /// Does not wait for what may pass.
+  Status set_start(int64_t wall_ns, int64_t monotonic_ns) override {
+    return writer_->set_start(wall_ns, monotonic_ns);
+  }
   /// Also OK if the tick has to wait.
   Status append(const Sample& sample) override;
   Status append(std::vector<Sample> samples) override;

@@ -346,6 +346,7 @@ class SqliteRunWriter final : public RunWriter {
   Status append(const Sample& sample) override { return append_all({&sample, 1}); }
   Status append(std::vector<Sample> samples) override { return append_all(samples); }
   LossInterval take_losses() override { return std::exchange(untold_losses_, {}); }
+  Status set_start(int64_t wall_ns, int64_t monotonic_ns) override;
   Status add_event(int64_t elapsed_ns, std::string_view text) override;
   Status put_stage(uint64_t position, const RunStage& stage) override;
   Status put_load(const LoadResult& load) override;
@@ -716,6 +717,17 @@ Status SqliteRunWriter::store_slow_replies(const Sample& sample) {
     TOPSPIN_TRY(statements_->whole_slow_reply.run());
   }
   return {};
+}
+
+Status SqliteRunWriter::set_start(int64_t wall_ns, int64_t monotonic_ns) {
+  CHECK(ticks_ == 0);
+  TOPSPIN_ASSIGN(Statement update,
+                 connection_->prepare("UPDATE run SET started_wall_ns = ?2,"
+                                      " started_monotonic_ns = ?3 WHERE run = ?1"));
+  update.bind_int(1, run_);
+  update.bind_int(2, wall_ns);
+  update.bind_int(3, monotonic_ns);
+  return update.run();
 }
 
 Status SqliteRunWriter::add_event(int64_t elapsed_ns, std::string_view text) {

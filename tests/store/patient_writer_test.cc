@@ -23,6 +23,7 @@ class FakeWriter final : public RunWriter {
   };
   explicit FakeWriter(Log& log) : log_(log) {}
 
+  Status set_start(int64_t, int64_t) override { return note("start"); }
   Status append(const Sample& sample) override {
     if (log_.error) return *log_.error;
     log_.losses.merge(sample.losses);

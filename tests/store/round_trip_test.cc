@@ -28,6 +28,18 @@ Sample without_rows(Sample sample) {
   return sample;
 }
 
+TEST(RoundTrip, TheStartIsTheOneThatIsSetLast) {
+  const TemporaryDirectory directory;
+  const RunInfo run = make_run();
+  auto writer = create(directory.file(), run);
+  EXPECT_OK(writer->set_start(run.started_wall_ns + 5, run.started_monotonic_ns + 7));
+  EXPECT_OK(writer->finish({}));
+  const auto stored = open(directory.file())->find_run(run.id);
+  ASSERT_TRUE(stored.ok());
+  EXPECT_EQ(stored->info.started_wall_ns, run.started_wall_ns + 5);
+  EXPECT_EQ(stored->info.started_monotonic_ns, run.started_monotonic_ns + 7);
+}
+
 TEST(RoundTrip, EveryFieldOfASampleComesBack) {
   const TemporaryDirectory directory;
   const RunInfo run = make_run();

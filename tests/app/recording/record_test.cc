@@ -7,12 +7,15 @@
 #include <thread>
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <nlohmann/json.hpp>
 #include <sqlite3.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <termios.h>
 
+#include "core/base/unique_fd.h"
 #include "store/sqlite/sqlite.h"
 #include "tests/app/recording/recording_fixture.h"
 #include "tests/support/own_network.h"
@@ -101,6 +104,36 @@ TEST_F(Record, StoresWhatItsTicksAddUpTo) {
   EXPECT_EQ(equal->int_at(0), 2) << "merged and greatest";
   EXPECT_EQ(equal->int_at(1), 0);
   EXPECT_EQ(equal->int_at(2), 0);
+}
+
+TEST_F(Record, StartsWhereItsTicksCountFrom) {
+  Process recording(record({"--interval", "100ms", "--duration", "1s", "udp", "dst", "port", "9"}));
+  ASSERT_TRUE(recording.wait_for("active"));
+  const UniqueFd sender(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(9);
+  // The last packet that it counts comes close to its end.
+  std::jthread traffic([&](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      (void)::sendto(sender.get(), "x", 1, 0, reinterpret_cast<sockaddr*>(&address),
+                     sizeof address);
+      std::this_thread::sleep_for(std::chrono::microseconds(100));
+    }
+  });
+  ASSERT_EQ(recording.finish().exit_code, 0);
+  traffic.request_stop();
+  const auto connection = Connection::open(db(), Access::kRead);
+  ASSERT_TRUE(connection.ok());
+  auto row = (*connection)
+                 ->prepare(
+                     "SELECT max(last_ns) - started_monotonic_ns, duration_ns,"
+                     " min(first_ns) - started_monotonic_ns FROM flow JOIN run USING (run)");
+  ASSERT_TRUE(row.ok()) << row.error().message;
+  ASSERT_TRUE(row->step().ok());
+  EXPECT_LT(row->int_at(0), row->int_at(1)) << "the last packet came before the end";
+  EXPECT_GE(row->int_at(2), 0);
 }
 
 TEST_F(Record, EndsWhatTheCommandStartedTooWhenItEndsTheCommand) {

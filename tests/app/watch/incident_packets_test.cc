@@ -119,8 +119,10 @@ TEST_F(WatchPackets, HasWhatTheIncidentCountsWithTheNamesOfItsProcesses) {
     EXPECT_TRUE(packet[1] == port || packet[2] == port);
     const double stamp = std::stod(packet[0]);
     const double begin = static_cast<double>(run.info.started_wall_ns) / 1e9;
-    EXPECT_GE(stamp, begin - 0.01);
-    EXPECT_LE(stamp, begin + static_cast<double>(run.end.duration_ns) / 1e9 + 0.01);
+    // On lo the kernel stamps a packet before the softirq that delivers it, and a starved host runs
+    // that one late: such a packet is of an earlier moment than the tick that counts it.
+    EXPECT_GE(stamp, begin - 0.2);
+    EXPECT_LE(stamp, begin + static_cast<double>(run.end.duration_ns) / 1e9 + 0.005);
     fractions.insert(packet[0].substr(packet[0].size() - 3));
     if (packet[4].empty()) {
       ADD_FAILURE() << "a packet without a name: " << testing::PrintToString(packet);
