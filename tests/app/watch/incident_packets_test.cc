@@ -107,7 +107,7 @@ TEST_F(WatchPackets, HasWhatTheIncidentCountsWithTheNamesOfItsProcesses) {
                                HasSubstr("incident " + run.info.id + ": by hand")));
   const Outcome read = ::topspin::test::run(
       {"tshark", "-n", "-r", path, "-T", "fields", "-e", "frame.time_epoch", "-e", "udp.srcport",
-       "-e", "udp.dstport", "-e", "data.data", "-e", "frame.comment"});
+       "-e", "udp.dstport", "-e", "udp.payload", "-e", "frame.comment"});
   ASSERT_EQ(read.exit_code, 0) << read.err;
   const auto packets = fields_of(read.out);
   EXPECT_EQ(packets.size(), counted);
