@@ -1,7 +1,6 @@
 #include "ci/slo/rule_watch.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include <fmt/format.h>
@@ -18,6 +17,11 @@ Error wrong_watch_rule(std::string_view text, std::string_view what) {
 }
 
 bool is_of_ticks(std::string_view name) { return find_tick_number(name) != nullptr; }
+
+bool is_of_last_tick(const SloRule& rule) {
+  return rule.statistic == SloStatistic::kPlain &&
+         slo_name_kind_in(rule.name, rule.statistic, false) == SloNameKind::kGauge;
+}
 
 Status check_watch_rule(std::string_view text, const SloRule& rule) {
   if (rule.scope.kind != SloScope::Kind::kMeasured)
@@ -68,12 +72,11 @@ RuleWatch::RuleWatch(std::vector<WatchRule> rules, const RunInfo& run, int64_t w
     if (number != nullptr && number->kind == NumberKind::kDistribution)
       distributions_.emplace_back(number->name);
   }
-}
-
-bool RuleWatch::is_of_last_tick(size_t rule) const {
-  const SloRule& of = rules_[rule].rule;
-  return of.statistic == SloStatistic::kPlain &&
-         slo_name_kind_in(of.name, of.statistic, false) == SloNameKind::kGauge;
+  for (size_t i = 0; i < rules_.size(); ++i) {
+    Group& group = is_of_last_tick(rules_[i].rule) ? of_last_tick_ : of_window_;
+    group.rules.push_back(rules_[i].rule);
+    group.positions.push_back(i);
+  }
 }
 
 /// The plain numbers of a tick, and the distributions that rules use. A window of whole ticks would
@@ -106,25 +109,18 @@ std::vector<MetRule> RuleWatch::add(const Sample& tick) {
                                    tick.elapsed_ns - window_ns_)
     window_.pop_front();
 
-  std::array<std::vector<SloRule>, 2> groups;  // by the last tick; by the window
-  std::array<std::vector<size_t>, 2> positions;
-  for (size_t i = 0; i < rules_.size(); ++i) {
-    const size_t group = is_of_last_tick(i) ? 0 : 1;
-    groups[group].push_back(rules_[i].rule);
-    positions[group].push_back(i);
-  }
   std::vector<MetRule> met;
-  for (size_t group = 0; group < groups.size(); ++group) {
-    if (groups[group].empty()) continue;
-    SloJudge judge(groups[group], run_, {}, std::nullopt);
-    if (group == 0)
+  for (const Group* group : {&of_last_tick_, &of_window_}) {
+    if (group->rules.empty()) continue;
+    SloJudge judge(group->rules, run_, {}, std::nullopt);
+    if (group == &of_last_tick_)
       judge.add(window_.back());
     else
       for (const Sample& numbers : window_) judge.add(numbers);
     const std::vector<SloResult> results = judge.finish();
     for (size_t k = 0; k < results.size(); ++k) {
       const SloResult& result = results[k];
-      State& state = states_[positions[group][k]];
+      State& state = states_[group->positions[k]];
       state.judged = state.judged || result.verdict != SloVerdict::kUnknown;
       if (result.verdict == SloVerdict::kUnknown) state.why_not = result.explanation;
       if (result.verdict != SloVerdict::kKept) {
@@ -132,9 +128,9 @@ std::vector<MetRule> RuleWatch::add(const Sample& tick) {
         continue;
       }
       if (!state.since_ns) state.since_ns = tick.elapsed_ns;
-      if (tick.elapsed_ns - *state.since_ns < rules_[positions[group][k]].for_ns) continue;
+      if (tick.elapsed_ns - *state.since_ns < rules_[group->positions[k]].for_ns) continue;
       met.push_back(
-          {positions[group][k], *state.since_ns, result.explanation, result.value.value_or(0)});
+          {group->positions[k], *state.since_ns, result.explanation, result.value.value_or(0)});
     }
   }
   std::sort(met.begin(), met.end(),

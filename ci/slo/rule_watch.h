@@ -65,11 +65,17 @@ class RuleWatch {
     std::string why_not;
   };
 
+  /// Rules that are judged by the same ticks.
+  struct Group {
+    std::vector<SloRule> rules;
+    std::vector<size_t> positions;  // in rules_
+  };
+
   Sample numbers_of(const Sample& tick) const;
-  bool is_of_last_tick(size_t rule) const;
 
   std::vector<WatchRule> rules_;
   std::vector<State> states_;
+  Group of_last_tick_, of_window_;
   std::vector<std::string> distributions_;  // the names that rules use
   RunInfo run_;
   int64_t window_ns_;

@@ -1,6 +1,8 @@
 #include "core/tick/numbers.h"
 
 #include <memory>
+#include <string_view>
+#include <unordered_map>
 
 #include "core/number/merge_numbers.h"
 
@@ -105,6 +107,22 @@ std::vector<RegisteredNumber> list_numbers() {
   return list;
 }
 
+/// If two numbers could go by a name, the one counts that bears it in full, then the one that bears
+/// it but for its unit, then a loss that bears it but for its prefix.
+std::unordered_map<std::string_view, const RegisteredNumber*> index_by_name() {
+  std::unordered_map<std::string_view, const RegisteredNumber*> index;
+  for (const RegisteredNumber& number : numbers()) index.emplace(number.name, &number);
+  for (const RegisteredNumber& number : numbers())
+    index.emplace(without_unit(number.name), &number);
+  for (const RegisteredNumber& number : numbers()) {
+    if (!number.loss) continue;
+    const std::string_view bare = number.name.substr(LossInterval::kNumberPrefix.size());
+    index.emplace(bare, &number);
+    index.emplace(without_unit(bare), &number);
+  }
+  return index;
+}
+
 bool is_measured(const auto& value) {
   if constexpr (requires { value.has_value(); })
     return value.has_value();
@@ -125,20 +143,9 @@ const std::vector<RegisteredNumber>& numbers() {
 }
 
 const RegisteredNumber* find_number(std::string_view name) {
-  const auto find = [](auto matches) -> const RegisteredNumber* {
-    for (const RegisteredNumber& number : numbers())
-      if (matches(number)) return &number;
-    return nullptr;
-  };
-  if (const auto* number = find([&](const Number& n) { return n.name == name; })) return number;
-  if (const auto* number = find([&](const Number& n) { return without_unit(n.name) == name; }))
-    return number;
-  return find([&](const Number& n) {
-    constexpr std::string_view kPrefix = LossInterval::kNumberPrefix;
-    if (!n.loss) return false;
-    const std::string_view bare = n.name.substr(kPrefix.size());
-    return bare == name || without_unit(bare) == name;
-  });
+  static const auto kByName = index_by_name();
+  const auto found = kByName.find(name);
+  return found == kByName.end() ? nullptr : found->second;
 }
 
 void merge_tick(Sample& into, const Sample& later) {
