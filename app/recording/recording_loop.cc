@@ -55,7 +55,7 @@ void Recording::tick(int64_t due_ns) {
   const int64_t read_ns = probes.end_ns;
   const bool subject_gone =
       settings_.subject.kind == SubjectSpec::Kind::kProcessTree && !probes.subject_alive;
-  joiner_->add_probes({std::move(probes), read_self(), read_ns}, due_ns);
+  joiner_->add_probes({std::move(probes), read_self(usage_), read_ns}, due_ns);
   for (const std::string& event : probes_->take_events()) tell_event(due_ns - start_ns_, event);
   if (subject_gone && !command_) subject_ended();  // waitpid reports the end of a command
 }

@@ -142,7 +142,7 @@ void Recording::begin_counting() {
     if (before.changed_threads.size() < settings_.probes.max_thread_rows_per_interval) break;
   }
   owners_->look_around();
-  first_self_ = read_self();
+  first_self_ = read_self(usage_);
   next_due_ns_ = start_ns_ + settings_.live.interval_ns;
   if (settings_.duration_ns) end_ns_ = start_ns_ + *settings_.duration_ns;
 }

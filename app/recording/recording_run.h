@@ -112,6 +112,7 @@ class Recording {
   std::optional<TickJoiner> joiner_;
   std::optional<TickBuilder> ticks_;
   RowBaseline baseline_;
+  const UsageReader usage_;
   SelfReading first_self_;
   HeadroomWatch headroom_;
   std::unique_ptr<MetricsOutput> metrics_;  // may be null

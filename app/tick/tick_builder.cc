@@ -29,8 +29,8 @@ void add_self(const SelfReading& before, const SelfReading& now, int64_t interva
 
 }  // namespace
 
-SelfReading read_self() {
-  SelfReading self{process_cpu_now_ns(), own_rss_bytes(), read_host_cpu_time(), 0};
+SelfReading read_self(const UsageReader& usage) {
+  SelfReading self{process_cpu_now_ns(), usage.own_rss_bytes(), usage.host_cpu_time(), 0};
   self.host_read_ns = monotonic_now_ns();
   return self;
 }

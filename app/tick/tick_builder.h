@@ -29,7 +29,7 @@ struct SelfReading {
   std::optional<HostCpuTime> host;
   int64_t host_read_ns = 0;  // when the host was read, monotonic
 };
-SelfReading read_self();
+SelfReading read_self(const UsageReader& usage);
 
 /// Everything that is read at the end of a tick: the half that does not come from the capture.
 struct ProbeReading {

@@ -4,21 +4,25 @@
 #include <array>
 #include <cctype>
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <cstring>
 #include <map>
 #include <utility>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <pcap/pcap.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "capture/source/packet_source.h"
 #include "core/base/clock.h"
 #include "core/base/text.h"
+#include "core/base/unique_fd.h"
 
 namespace topspin {
 namespace {
@@ -247,10 +251,45 @@ Result<std::unique_ptr<FileSource>> open_libpcap_file(std::unique_ptr<ByteStream
       std::make_unique<LibpcapFile>(std::move(stream), std::move(pcap)));
 }
 
+/// What an interface and its driver have dropped: the numbers that pcap_stats() reads too, which
+/// opens their files each time.
+class InterfaceDrops {
+ public:
+  explicit InterfaceDrops(const std::string& interface) {
+    constexpr std::array kNames = {"rx_missed_errors", "rx_fifo_errors"};
+    for (size_t i = 0; i < files_.size(); ++i) {
+      const std::string path =
+          fmt::format("/sys/class/net/{}/statistics/{}", interface, kNames.at(i));
+      files_.at(i).reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    }
+    (void)take();
+  }
+
+  /// Since the last call; 0 if the interface has no such numbers (`any`) or is gone.
+  uint64_t take() {
+    uint64_t now = 0;
+    for (const UniqueFd& file : files_) {
+      std::array<char, 32> text{};
+      const ssize_t length = file ? ::pread(file.get(), text.data(), text.size(), 0) : -1;
+      uint64_t drops = 0;
+      if (length > 0) std::from_chars(text.data(), text.data() + length, drops);
+      now += drops;
+    }
+    const uint64_t before = std::exchange(seen_, std::max(seen_, now));
+    return seen_ - before;
+  }
+
+ private:
+  std::array<UniqueFd, 2> files_;
+  uint64_t seen_ = 0;
+};
+
 class LibpcapLive final : public LiveSource {
  public:
-  explicit LibpcapLive(PcapHandle pcap)
-      : pcap_(std::move(pcap)), fd_(pcap_get_selectable_fd(pcap_.get())) {}
+  LibpcapLive(PcapHandle pcap, const std::string& interface)
+      : pcap_(std::move(pcap)),
+        fd_(pcap_get_selectable_fd(pcap_.get())),
+        interface_drops_(interface) {}
 
   LinkType link_type() const override { return static_cast<LinkType>(pcap_datalink(pcap_.get())); }
 
@@ -270,19 +309,19 @@ class LibpcapLive final : public LiveSource {
 
   CaptureLosses take_losses() override {
     CaptureLosses losses;
-    pcap_stat now{};
-    if (pcap_stats(pcap_.get(), &now) != 0) return losses;
-    // The 32-bit counters wrap, but their differences stay correct.
-    losses.kernel_drops = now.ps_drop - seen_.ps_drop;
-    losses.interface_drops = now.ps_ifdrop - seen_.ps_ifdrop;
-    seen_ = now;
+    // The kernel's counters begin at 0 again when they are read, and nobody else reads them.
+    tpacket_stats_u counted{};
+    socklen_t length = sizeof counted;
+    if (::getsockopt(fd_, SOL_PACKET, PACKET_STATISTICS, &counted, &length) == 0)
+      losses.kernel_drops = counted.stats1.tp_drops;
+    losses.interface_drops = interface_drops_.take();
     return losses;
   }
 
  private:
   PcapHandle pcap_;
   int fd_;
-  pcap_stat seen_{};
+  InterfaceDrops interface_drops_;
 };
 
 /// "; did you mean eth0?", or nothing.
@@ -401,7 +440,7 @@ Result<std::unique_ptr<LiveSource>> LiveSource::open(const LiveOptions& options,
     setsockopt(pcap_fileno(pcap.get()), SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof one);
   }
 #endif
-  return std::unique_ptr<LiveSource>(std::make_unique<LibpcapLive>(std::move(pcap)));
+  return std::unique_ptr<LiveSource>(std::make_unique<LibpcapLive>(std::move(pcap), interface));
 }
 
 Result<std::vector<InterfaceInfo>> list_interfaces() {

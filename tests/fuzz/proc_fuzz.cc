@@ -20,7 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   (void)count_ephemeral_ports(text, text);
   (void)count_ephemeral_ports("32768\t60999\n", text);
   (void)parse_cpu_stat(text);
-  (void)parse_host_cpu(std::string(text), 100);
+  (void)parse_host_cpu(text, 100);
   (void)parse_listen_counts(text);
   (void)find_cgroup_mount(text, "");
   (void)find_cgroup_mount(text, "cpu");
