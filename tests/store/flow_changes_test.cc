@@ -16,6 +16,7 @@
 #include "store/sqlite/row_values.h"
 #include "store/sqlite/sqlite.h"
 #include "store_testing.h"
+#include "tests/support/every_night.h"
 
 namespace topspin {
 namespace {
@@ -251,8 +252,8 @@ TEST(WaitingChanges, ReadersGetEachFlowAsLastStored) {
     const bool few = round % 7 == 0;  // but earlier ones wait
     run.store(static_cast<size_t>(600 + 2 * round), few ? 3 : kMany + round % 11);
     most = std::max(most, waiting_in(directory.file()));
-    if (round % 3 == 0) run.expect_in(*store);
-    if (round % 13 == 0) run.expect_in_sql(directory.file());
+    if (round % test::repeats(10, 3) == 0) run.expect_in(*store);
+    if (round % test::repeats(39, 13) == 0) run.expect_in_sql(directory.file());
   }
   EXPECT_GE(most, static_cast<int64_t>(FlowWriter::kFoldTicks));
   EXPECT_LE(most, static_cast<int64_t>(FlowWriter::kFoldTicks + FlowWriter::kFoldSteps + 1));
@@ -271,7 +272,8 @@ TEST(WaitingChanges, AreFoldedInPartsThatEnd) {
   // More rows than a step writes, and each tick brings new changes of the same rows.
   const TemporaryDirectory directory;
   ChangingRun run(directory.file());
-  const size_t flows = 2 * FlowWriter::kFoldRows + 500;
+  const auto steps = static_cast<size_t>(test::repeats(1, 2));
+  const size_t flows = steps * FlowWriter::kFoldRows + 500;
   run.store(flows, 0);
   int64_t before = 0;
   int ends = 0;

@@ -1,5 +1,6 @@
 // A database is hostile input. Whatever its bytes and rows are, reading it gives a result or an
 // error with one sentence.
+#include <filesystem>
 #include <fstream>
 #include <random>
 #include <sstream>
@@ -149,10 +150,12 @@ TEST(Hostile, ValuesOutOfRangeAndOfTheWrongTypeAreDamage) {
       "DROP TABLE flow; CREATE TABLE flow (row)",
       "ALTER TABLE tick RENAME TO t; CREATE VIEW tick AS SELECT * FROM t",
   };
+  const TemporaryDirectory whole;
+  make_full_database(whole);
   for (const std::string& harm : harms) {
     SCOPED_TRACE(harm);
     const TemporaryDirectory directory;
-    make_full_database(directory);
+    std::filesystem::copy_file(whole.file(), directory.file());
     {
       auto connection = must(Connection::open(directory.file(), Access::kWrite));
       EXPECT_OK(connection->execute(harm));
