@@ -58,10 +58,11 @@ uint64_t file_bytes_of(const std::string& path) {
 
 /// Removes the runs and drops them from the list.
 Status remove_and_forget(const std::string& path, std::vector<RunToKeep>& runs,
-                         const std::vector<std::string>& ids, uint64_t& unused_bytes) {
+                         const std::vector<std::string>& ids, RemovedRuns& removed) {
   if (ids.empty()) return {};
-  TOPSPIN_ASSIGN(const RemovedRuns removed, remove_runs(path, ids));
-  unused_bytes = removed.bytes_unused;
+  TOPSPIN_ASSIGN(const RemovedRuns now, remove_runs(path, ids));
+  removed.bytes_unused = now.bytes_unused;
+  removed.packet_files_left += now.packet_files_left;
   std::erase_if(runs, [&](const RunToKeep& run) {
     return std::find(ids.begin(), ids.end(), run.id) != ids.end();
   });
@@ -117,13 +118,13 @@ Result<RetentionReport> retain_runs(const std::string& path, const RetentionLimi
   report.baselines_kept = chosen.baselines_kept;
   std::vector<std::string> ids = chosen.for_age;
   ids.insert(ids.end(), chosen.for_number.begin(), chosen.for_number.end());
-  uint64_t unused_bytes = 0;
-  TOPSPIN_TRY(remove_and_forget(path, runs, ids, unused_bytes));
+  RemovedRuns removed;
+  TOPSPIN_TRY(remove_and_forget(path, runs, ids, removed));
   const auto used_bytes = [&] {
     const uint64_t bytes = file_bytes_of(path);
     uint64_t packet_bytes = 0;
     for (const RunToKeep& run : runs) packet_bytes += run.packet_bytes;
-    return bytes - std::min(bytes, unused_bytes) + packet_bytes;
+    return bytes - std::min(bytes, removed.bytes_unused) + packet_bytes;
   };
   while (limits.max_bytes && used_bytes() > *limits.max_bytes) {
     const auto oldest = choose_for_size(runs, limits);
@@ -131,10 +132,11 @@ Result<RetentionReport> retain_runs(const std::string& path, const RetentionLimi
       report.is_still_too_large = true;
       break;
     }
-    TOPSPIN_TRY(remove_and_forget(path, runs, {*oldest}, unused_bytes));
+    TOPSPIN_TRY(remove_and_forget(path, runs, {*oldest}, removed));
     ++report.removed_for_size;
   }
   report.bytes = used_bytes();
+  report.packet_files_left = removed.packet_files_left;
   return report;
 }
 
@@ -158,6 +160,12 @@ std::vector<std::string> retention_sentences(const RetentionReport& report,
   if (report.removed_for_size > 0) {
     sentences.push_back(
         fmt::format("{}: the database may take {}", oldest_removed(report.removed_for_size), size));
+  }
+  if (report.packet_files_left > 0) {
+    sentences.push_back(
+        fmt::format("{} of the removed runs' files of packets (DATABASE-RUN.pcapng) could not be "
+                    "removed; remove them by hand",
+                    report.packet_files_left));
   }
   if (report.baselines_kept > 0) {
     sentences.push_back(

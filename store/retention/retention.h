@@ -52,7 +52,8 @@ struct RetentionReport {
   size_t removed_for_number = 0;
   size_t removed_for_size = 0;
   size_t baselines_kept = 0;
-  uint64_t bytes = 0;  // of the database and its packets afterwards
+  size_t packet_files_left = 0;  // of removed runs; could not be removed
+  uint64_t bytes = 0;            // of the database and its packets afterwards
   bool is_still_too_large = false;
 
   size_t removed() const { return removed_for_age + removed_for_number + removed_for_size; }

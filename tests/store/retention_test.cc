@@ -1,12 +1,18 @@
 // What is removed by age, number and size, and what stays.
 #include "store/retention/retention.h"
 
+#include <cerrno>
 #include <filesystem>
+#include <fstream>
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "store/runs/gate_log.h"
+#include "store/sqlite/file_access.h"
+#include "store/sqlite/packet_files.h"
 #include "store_testing.h"
 
 namespace topspin {
@@ -95,6 +101,32 @@ TEST(Retention, ADatabaseStaysBelowItsSize) {
   EXPECT_EQ(old.removed_for_age, 1u);
   EXPECT_EQ(old.baselines_kept, 1u);
   EXPECT_THAT(retention_sentences(old, limits).back(), HasSubstr("kept for gate --history"));
+}
+
+TEST(Retention, AFileOfPacketsThatStaysIsSaid) {
+  const TemporaryDirectory directory;
+  const std::string path = directory.file();
+  const std::string old = store_run(path, 1, 1, make_run(1000));
+  store_run(path, 1, 1, make_run(2000));
+  const std::string packets = *packet_file_of(std::filesystem::canonical(path).string(), old);
+  std::ofstream(packets) << "packets";
+  const FileAccess refusing = {
+      [](const char* name, int flags, mode_t mode) { return ::open(name, flags, mode); },
+      [](const char* name) {
+        if (!std::string_view(name).ends_with(kPacketFileEnding)) return ::unlink(name);
+        errno = EACCES;
+        return -1;
+      }};
+  set_file_access(refusing);
+  RetentionLimits limits;
+  limits.keep_ns = 1;
+  const RetentionReport report = must(retain_runs(path, limits, 1500));
+  set_file_access({refusing.open, ::unlink});
+  EXPECT_EQ(report.removed_for_age, 1u);
+  EXPECT_EQ(report.packet_files_left, 1u);
+  EXPECT_THAT(retention_sentences(report, limits).back(),
+              HasSubstr("1 of the removed runs' files of packets"));
+  EXPECT_TRUE(std::filesystem::exists(packets));
 }
 
 }  // namespace
