@@ -80,7 +80,8 @@ constexpr Real kSlack = 1e-3L;
 
 /// The lines between the points: y = level + slope * (x - x0).
 struct ClockBounds::Fit {
-  int64_t x0 = 0;
+  int64_t x0 = 0;          // of the first point
+  int64_t last_x = 0;      // of the last one
   LowerHull out;           // above the lines
   LowerHull back_negated;  // (x, -y), since the back points are below the lines
   uint64_t out_points = 0;
@@ -98,6 +99,7 @@ struct ClockBounds::Fit {
                                  int64_t client_step_ns, int64_t server_step_ns) {
     Fit fit;
     fit.x0 = points[begin].client_ns;
+    fit.last_x = points[end - 1].client_ns;
     for (size_t i = begin; i < end; ++i) {
       const ClockPoint& p = points[i];
       if (p.is_out) {
@@ -141,36 +143,73 @@ struct ClockBounds::Fit {
   }
 };
 
-void ClockBounds::add_piece(const Fit& fit, int64_t begin_ns, int64_t end_ns) {
+/// Adds the piece that fits the points [from, to). `contradicts_out`: the next point that does not
+/// fit is of a packet out.
+void ClockBounds::add_piece(const Fit& fit, const std::vector<ClockPoint>& points, size_t from,
+                            size_t to, bool contradicts_out, int64_t begin_ns, int64_t end_ns) {
   ClockPiece piece;
-  piece.begin_ns = begin_ns;
-  piece.end_ns = end_ns;
+  piece.begin_ns = from == 0 ? std::min(begin_ns, points[from].client_ns) : points[from].client_ns;
+  piece.end_ns =
+      to == points.size() ? std::max(end_ns, points[to - 1].client_ns) : points[to - 1].client_ns;
+  piece.middle_ns = fit.x0 + (fit.last_x - fit.x0) / 2;
   piece.packets = {fit.out_points, fit.back_points};
-  const int64_t middle_ns = begin_ns + (end_ns - begin_ns) / 2;
-  // The slope in the middle of the possible ones leaves most room or some, so this line is possible
-  // itself: it gives no packet a time below zero.
+  // Of the possible slopes the one in the middle, and of its lines the one in the middle: a
+  // possible line itself, so by it no packet takes less than no time.
   const Real slope = (fit.slope_min + fit.slope_max) / 2;
   const Real level = (fit.highest_level(slope) + fit.lowest_level(slope)) / 2;
   piece.offset_ns =
-      static_cast<int64_t>(std::llround(level + slope * (Real(middle_ns) - Real(fit.x0))));
+      static_cast<int64_t>(std::llround(level + slope * (Real(piece.middle_ns) - Real(fit.x0))));
   piece.drift = static_cast<double>(slope);
   piece.drift_error = static_cast<double>((fit.slope_max - fit.slope_min) / 2);
   pieces_.push_back(piece);
-  const size_t number = pieces_.size() - 1;
+  knots_.emplace_back();
+  draw_knots(fit);
 
+  // The other clock was read up to a packet's way earlier or later than the client's. If a clock
+  // was set meanwhile, the packet is before it by one clock and after it by the other.
+  if (from == 0 && to == points.size()) return;
+  const size_t number = pieces_.size() - 1;
+  // Only the direction that contradicted shows how long a way can be: packets of the other one
+  // that are on the wrong side of the change fit, and seem to have been long on their way.
+  const auto longest_ns = [&](bool is_out) {
+    int64_t longest = 0;
+    for (size_t i = from; i < to; ++i) {
+      if (points[i].is_out != is_out) continue;
+      const int64_t way_ns = points[i].difference_ns - line_at(number, points[i].client_ns);
+      longest = std::max(longest, std::abs(way_ns) + error_at(number, points[i].client_ns));
+    }
+    return longest;
+  };
+  const int64_t begin_cut_ns = from > 0 ? longest_ns(!points[from].is_out) : 0;
+  const int64_t end_cut_ns = to < points.size() ? longest_ns(contradicts_out) : 0;
+  ClockPiece& cut = pieces_[number];
+  cut.begin_ns += begin_cut_ns;
+  cut.end_ns -= end_cut_ns;
+  if (cut.begin_ns >= cut.end_ns) {
+    pieces_.pop_back();
+    knots_.pop_back();
+    return;
+  }
+  draw_knots(fit);
+}
+
+/// Sets the error of the last piece.
+void ClockBounds::draw_knots(const Fit& fit) {
+  const size_t number = pieces_.size() - 1;
+  ClockPiece& piece = pieces_[number];
   Knots knots;
   for (size_t k = 0; k < kKnots; ++k) {
-    const auto part = static_cast<int64_t>(static_cast<Real>(end_ns - begin_ns) *
+    const auto part = static_cast<int64_t>(static_cast<Real>(piece.end_ns - piece.begin_ns) *
                                            static_cast<Real>(k) / (kKnots - 1));
-    const int64_t x = begin_ns + part;
+    const int64_t x = piece.begin_ns + part;
     const auto line = static_cast<Real>(line_at(number, x));
     // Two nanoseconds for what is rounded, here and by line_at().
     knots.above.push_back(static_cast<double>(std::max<Real>(fit.upper_bound_at(x) - line, 0)) + 2);
     knots.below.push_back(static_cast<double>(std::max<Real>(line - fit.lower_bound_at(x), 0)) + 2);
   }
-  knots_.push_back(std::move(knots));
-  pieces_[number].offset_error_ns = error_at(number, middle_ns);
-  pieces_[number].error_max_ns = std::max(error_at(number, begin_ns), error_at(number, end_ns));
+  knots_[number] = std::move(knots);
+  piece.offset_error_ns = error_at(number, piece.middle_ns);
+  piece.error_max_ns = std::max(error_at(number, piece.begin_ns), error_at(number, piece.end_ns));
 }
 
 Result<ClockBounds> ClockBounds::find(const std::vector<ClockPoint>& points, int64_t client_step_ns,
@@ -216,12 +255,9 @@ Result<ClockBounds> ClockBounds::find(const std::vector<ClockPoint>& points, int
     }
     if (certain > from) {
       const auto found = fit(from, certain);
-      if (found && found->is_two_way()) {
-        bounds.add_piece(
-            *found, from == 0 ? std::min(begin_ns, points[0].client_ns) : points[from].client_ns,
-            to == points.size() ? std::max(end_ns, points[to - 1].client_ns)
-                                : points[certain - 1].client_ns);
-      }
+      if (found && found->is_two_way())
+        bounds.add_piece(*found, points, from, certain, to < points.size() && points[to].is_out,
+                         begin_ns, end_ns);
     }
     from = to;
   }
@@ -235,9 +271,8 @@ Result<ClockBounds> ClockBounds::find(const std::vector<ClockPoint>& points, int
 
 int64_t ClockBounds::line_at(size_t piece, int64_t client_ns) const {
   const ClockPiece& p = pieces_[piece];
-  const int64_t middle_ns = p.begin_ns + (p.end_ns - p.begin_ns) / 2;
   return p.offset_ns +
-         static_cast<int64_t>(std::llround(Real(p.drift) * (Real(client_ns) - Real(middle_ns))));
+         static_cast<int64_t>(std::llround(Real(p.drift) * (Real(client_ns) - Real(p.middle_ns))));
 }
 
 int64_t ClockBounds::error_at(size_t piece, int64_t client_ns) const {

@@ -14,8 +14,10 @@
 // (the line that lies below all points, as a linear program).
 //
 // If no line fits, because a clock was set or its drift changed, the time is divided: each piece is
-// as long as one line fits, from left to right. Between two pieces the offset is not known. Two
-// clocks are assumed to drift apart by at most kDriftMax.
+// as long as one line fits, from left to right. Between two pieces, and as long before and after as
+// a packet was on its way at most, the offset is not known. A clock that was set by less than the
+// shortest way there and back together may go unnoticed, or be noticed late. Two clocks are assumed
+// to drift apart by at most kDriftMax.
 //
 // Pure. Memory: the points, and hulls of at most as many.
 #pragma once
@@ -84,7 +86,9 @@ class ClockBounds {
 
   int64_t line_at(size_t piece, int64_t client_ns) const;
   int64_t error_at(size_t piece, int64_t client_ns) const;
-  void add_piece(const Fit& fit, int64_t begin_ns, int64_t end_ns);
+  void add_piece(const Fit& fit, const std::vector<ClockPoint>& points, size_t from, size_t to,
+                 bool contradicts_out, int64_t begin_ns, int64_t end_ns);
+  void draw_knots(const Fit& fit);
 
   std::vector<ClockPiece> pieces_;
   std::vector<Knots> knots_;

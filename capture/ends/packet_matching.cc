@@ -37,6 +37,8 @@ struct PacketMatching::Way {
   EndsDirection& counts;
   std::vector<size_t> only_sent = {};  // places of those without a match
   std::vector<size_t> only_arrived = {};
+  std::vector<size_t> again_sent = {};  // likewise, alike to ones with a match
+  std::vector<size_t> again_arrived = {};
 };
 
 PacketMatching::PacketMatching(const EndRecording& client, const EndRecording& server,
@@ -196,8 +198,9 @@ void PacketMatching::match_side(uint32_t side) {
   Way way{is_out, flows_.keys()[side / 2].protocol() == kProtocolTcp, directions_[is_out ? 0 : 1]};
   for_each_alike(side, [&](const Alike& alike) { match_alike(way, alike); });
   if (way.is_tcp) match_cut_anew(way, way.only_sent, way.only_arrived);
-  count_unmatched(way, way.only_sent, true);
-  count_unmatched(way, way.only_arrived, false);
+  for (const auto* sent : {&way.only_sent, &way.again_sent}) count_unmatched(way, *sent, true);
+  for (const auto* arrived : {&way.only_arrived, &way.again_arrived})
+    count_unmatched(way, *arrived, false);
 }
 
 void PacketMatching::match_alike(Way& way, const Alike& alike) {
@@ -209,12 +212,11 @@ void PacketMatching::match_alike(Way& way, const Alike& alike) {
     if (pair(way, sent[0], arrived[0])) return;
   } else if (!sent.empty() && !arrived.empty()) {
     way.is_tcp ? match_segments(way, sent, arrived) : match_datagrams(way, sent, arrived);
-    // Of those left, as many as are in both files did pass.
-    const size_t both = std::min(sent.size(), arrived.size());
-    way.counts.sent.unclear += both;
-    way.counts.arrived.unclear += both;
-    sent.resize(sent.size() - both);
-    arrived.resize(arrived.size() - both);
+    take_unclear(way, sent, arrived);
+    // The rest is no segment cut anew: the same one was sent again.
+    way.again_sent.insert(way.again_sent.end(), sent.begin(), sent.end());
+    way.again_arrived.insert(way.again_arrived.end(), arrived.begin(), arrived.end());
+    return;
   }
   way.only_sent.insert(way.only_sent.end(), sent.begin(), sent.end());
   way.only_arrived.insert(way.only_arrived.end(), arrived.begin(), arrived.end());
@@ -295,6 +297,38 @@ void PacketMatching::match_datagrams(Way& way, std::vector<size_t>& sent,
   std::vector<size_t> sent_left;
   for (size_t i = 0; i < sent.size(); ++i)
     if (!is_taken[i]) sent_left.push_back(sent[i]);
+  sent = std::move(sent_left);
+  arrived = std::move(arrived_left);
+}
+
+/// Takes out of `sent` and `arrived` as many of each as may be the same ones.
+void PacketMatching::take_unclear(Way& way, std::vector<size_t>& sent,
+                                  std::vector<size_t>& arrived) {
+  const EndRecording& from = way.is_out ? client_ : server_;
+  const EndRecording& to = way.is_out ? server_ : client_;
+  const int64_t longest_ns = way.is_tcp ? kTransitMaxNs : transit_max_[way.is_out ? 0 : 1];
+  std::vector<size_t> sent_left, arrived_left;
+  size_t next = 0;
+  for (const size_t at : arrived) {
+    const auto way_of = [&](size_t place) {
+      const int64_t a = from.packets[place].stamp_ns, b = to.packets[at].stamp_ns;
+      return way.is_out ? transit(true, a, b) : transit(false, b, a);
+    };
+    for (; next < sent.size(); ++next) {
+      const auto way_ns = way_of(sent[next]);
+      if (!way_ns || way_ns->ns - way_ns->error_ns <= longest_ns) break;
+      sent_left.push_back(sent[next]);
+    }
+    const auto way_ns = next < sent.size() ? way_of(sent[next]) : std::nullopt;
+    if (next == sent.size() || (way_ns && way_ns->is_impossible())) {
+      arrived_left.push_back(at);
+      continue;
+    }
+    ++next;
+    ++way.counts.sent.unclear;
+    ++way.counts.arrived.unclear;
+  }
+  sent_left.insert(sent_left.end(), sent.begin() + static_cast<std::ptrdiff_t>(next), sent.end());
   sent = std::move(sent_left);
   arrived = std::move(arrived_left);
 }

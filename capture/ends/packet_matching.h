@@ -85,6 +85,7 @@ class PacketMatching {
   void match_alike(Way& way, const Alike& alike);
   void match_segments(Way& way, std::vector<size_t>& sent, std::vector<size_t>& arrived);
   void match_datagrams(Way& way, std::vector<size_t>& sent, std::vector<size_t>& arrived);
+  void take_unclear(Way& way, std::vector<size_t>& sent, std::vector<size_t>& arrived);
   void match_cut_anew(Way& way, std::vector<size_t>& sent, std::vector<size_t>& arrived);
   void count_unmatched(Way& way, const std::vector<size_t>& places, bool is_sent);
   bool pair(Way& way, size_t sent, size_t arrived);

@@ -58,6 +58,7 @@ class ReplySplitter {
     ends_.parts[0].record(parts.out_ns);
     ends_.parts[1].record(parts.server_ns);
     ends_.parts[2].record(parts.back_ns);
+    ends_.error_max_ns = std::max(ends_.error_max_ns, parts.error_ns);
     times_.push_back({parts.out_ns, parts.server_ns, parts.back_ns});
     keep_if_slow(parts);
   }

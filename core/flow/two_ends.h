@@ -36,8 +36,9 @@ struct EndFile {
 struct ClockPiece {
   int64_t begin_ns = 0;
   int64_t end_ns = 0;
-  int64_t offset_ns = 0;        // in the middle of the piece
-  int64_t offset_error_ns = 0;  // in the middle
+  int64_t middle_ns = 0;        // between the first and the last packet that bound it
+  int64_t offset_ns = 0;        // then
+  int64_t offset_error_ns = 0;  // then
   int64_t error_max_ns = 0;     // the largest in the piece, at one of its ends
   double drift = 0;             // 1e-6 is a microsecond per second (ppm)
   double drift_error = 0;
@@ -111,11 +112,12 @@ struct TwoEnds {
   uint64_t replies = 0;
   uint64_t request_not_matched = 0;  // of the replies that are not split
   uint64_t reply_not_matched = 0;
-  uint64_t clock_unknown = 0;            // they came while the clocks could not be related
-  uint64_t contradictory = 0;            // a part would be below zero by more than the error
-  Histogram whole;                       // of those that are split
-  std::array<SignedHistogram, 3> parts;  // network out, in the server, network back
-  std::vector<EndsReply> slowest;        // the slowest first
+  uint64_t clock_unknown = 0;  // they came while the clocks could not be related
+  uint64_t contradictory = 0;  // a part would be below zero by more than the error
+  Histogram whole;             // of those that are split
+  std::array<SignedHistogram, 3> parts;
+  int64_t error_max_ns = 0;        // of the parts on the network: of the reply where it is largest
+  std::vector<EndsReply> slowest;  // the slowest first
   std::optional<SlowestReplies> slow;
 
   uint64_t split() const { return whole.count(); }
