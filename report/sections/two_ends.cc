@@ -81,7 +81,8 @@ std::vector<std::string> ends_reasons(const TwoEnds& ends) {
     if (file->error) reasons.push_back("INCOMPLETE: " + *file->error);
     if (file->is_cut_off) {
       reasons.push_back(fmt::format("CUT OFF: only the first {} packets of {} were read (--count)",
-                                    file->packets, file->file));
+                                    plain_number(Unit::kCount, static_cast<double>(file->packets)),
+                                    file->file));
     }
     if (file->hidden_by_tag > 0) {
       reasons.push_back(fmt::format(
