@@ -1,5 +1,8 @@
 // `topspin ends`: two recordings of the same flows, of the client's and the server's host, in one
 // view. Needs no privilege.
+#include <filesystem>
+#include <fstream>
+
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
@@ -27,6 +30,16 @@ struct EndsOptions {
   uint64_t packets_max = kEndsPacketsDefault;
 };
 
+/// Whether it is a database of runs, which somebody may give in place of its packets.
+bool is_run_database(const std::string& path) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) return false;
+  constexpr std::string_view kMagic = "SQLite format 3";
+  std::string begin(kMagic.size(), '\0');
+  std::ifstream(path, std::ios::binary).read(begin.data(), static_cast<long>(begin.size()));
+  return begin == kMagic;
+}
+
 int compare_ends(const EndsOptions& o) {
   if (o.client == "-" && o.server == "-")
     return fail(wrong_usage("only one of the two files can be standard input (-)"));
@@ -38,6 +51,15 @@ int compare_ends(const EndsOptions& o) {
   const Status entered = enter_sandbox({.inputs = {o.client, o.server}});
   if (!entered.ok()) return fail(entered.error());
 
+  for (const std::string* file : {&o.client, &o.server}) {
+    if (is_run_database(*file)) {
+      return fail(make_error(
+          ErrorCode::kInput,
+          fmt::format("{} is a database of runs, which holds no packets: record with -w FILE on "
+                      "both hosts, and give those files",
+                      *file)));
+    }
+  }
   TwoRecordings recordings;
   recordings.table = *table;
   recordings.client.path = o.client;
