@@ -62,12 +62,14 @@ class EndReader final : public ReplySink {
     struct Visit {
       FilePackets& packets;
       EndReader& reader;
+      bool is_more = false;
     } visit{packets, *this};
-    while (!packets.all_taken()) {
+    while (!visit.is_more) {
       link_ = source->link_type();
       const auto outcome = source->read(
           [](void* context, const PacketView& packet) {
             auto* to = static_cast<Visit*>(context);
+            to->is_more |= to->packets.all_taken();
             to->packets.add(packet, to->reader);
           },
           &visit);
@@ -75,7 +77,7 @@ class EndReader final : public ReplySink {
       if (!outcome.ok() || *outcome == StepOutcome::kEnd) break;
     }
     observe();
-    recording_.file.is_cut_off = packets.all_taken();
+    recording_.file.is_cut_off = visit.is_more;
     recording_.file.hidden_by_tag = source->notes().hidden_by_tag;
     return std::move(recording_);
   }

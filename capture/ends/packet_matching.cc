@@ -211,8 +211,13 @@ void PacketMatching::match_alike(Way& way, const Alike& alike) {
   if (sent.size() == 1 && arrived.size() == 1) {
     if (pair(way, sent[0], arrived[0])) return;
   } else if (!sent.empty() && !arrived.empty()) {
-    way.is_tcp ? match_segments(way, sent, arrived) : match_datagrams(way, sent, arrived);
-    take_unclear(way, sent, arrived);
+    if (client_.packets[alike.client[0]].is_data) {
+      match_segments(way, sent, arrived);
+      take_unclear(way, sent, arrived, kTransitMaxNs);
+    } else {
+      match_by_time(way, sent, arrived);
+      take_unclear(way, sent, arrived, transit_max_[way.is_out ? 0 : 1]);
+    }
     // The rest is no segment cut anew: the same one was sent again.
     way.again_sent.insert(way.again_sent.end(), sent.begin(), sent.end());
     way.again_arrived.insert(way.again_arrived.end(), arrived.begin(), arrived.end());
@@ -263,8 +268,8 @@ void PacketMatching::match_segments(Way& way, std::vector<size_t>& sent,
 }
 
 /// Likewise.
-void PacketMatching::match_datagrams(Way& way, std::vector<size_t>& sent,
-                                     std::vector<size_t>& arrived) {
+void PacketMatching::match_by_time(Way& way, std::vector<size_t>& sent,
+                                   std::vector<size_t>& arrived) {
   const EndRecording& from = way.is_out ? client_ : server_;
   const EndRecording& to = way.is_out ? server_ : client_;
   const int64_t longest_ns = transit_max_[way.is_out ? 0 : 1];
@@ -302,11 +307,10 @@ void PacketMatching::match_datagrams(Way& way, std::vector<size_t>& sent,
 }
 
 /// Takes out of `sent` and `arrived` as many of each as may be the same ones.
-void PacketMatching::take_unclear(Way& way, std::vector<size_t>& sent,
-                                  std::vector<size_t>& arrived) {
+void PacketMatching::take_unclear(Way& way, std::vector<size_t>& sent, std::vector<size_t>& arrived,
+                                  int64_t longest_ns) {
   const EndRecording& from = way.is_out ? client_ : server_;
   const EndRecording& to = way.is_out ? server_ : client_;
-  const int64_t longest_ns = way.is_tcp ? kTransitMaxNs : transit_max_[way.is_out ? 0 : 1];
   std::vector<size_t> sent_left, arrived_left;
   size_t next = 0;
   for (const size_t at : arrived) {

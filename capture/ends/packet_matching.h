@@ -2,10 +2,11 @@
 //
 // First those that can be told from all others of their flow and direction in both files. They
 // bound the clocks. With the clocks known, packets that came several times with the same identity:
-//  - Of a TCP segment that was sent several times, the first that was sent belongs to the first
-//  that
+//  - Of a TCP segment with payload that was sent several times, the first that was sent belongs to
+//  the first that
 //    arrived, so a time in which it was lost and sent again is a time on the way.
-//  - Of datagrams that are alike, one that arrived belongs to the latest that was sent before, if
+//  - Of datagrams, and segments without payload, that are alike, one that arrived belongs to the
+//  latest that was sent before, if
 //    the one sent before that is older than twice the longest known way. Otherwise they are not
 //    told apart.
 // Last, segments that begin in the middle of a segment of the other file, as offloads cut them.
@@ -84,8 +85,9 @@ class PacketMatching {
   void match_side(uint32_t side);
   void match_alike(Way& way, const Alike& alike);
   void match_segments(Way& way, std::vector<size_t>& sent, std::vector<size_t>& arrived);
-  void match_datagrams(Way& way, std::vector<size_t>& sent, std::vector<size_t>& arrived);
-  void take_unclear(Way& way, std::vector<size_t>& sent, std::vector<size_t>& arrived);
+  void match_by_time(Way& way, std::vector<size_t>& sent, std::vector<size_t>& arrived);
+  void take_unclear(Way& way, std::vector<size_t>& sent, std::vector<size_t>& arrived,
+                    int64_t longest_ns);
   void match_cut_anew(Way& way, std::vector<size_t>& sent, std::vector<size_t>& arrived);
   void count_unmatched(Way& way, const std::vector<size_t>& places, bool is_sent);
   bool pair(Way& way, size_t sent, size_t arrived);
