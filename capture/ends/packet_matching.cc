@@ -209,7 +209,7 @@ void PacketMatching::match_alike(Way& way, const Alike& alike) {
   way.counts.sent.packets += sent.size();
   way.counts.arrived.packets += arrived.size();
   if (sent.size() == 1 && arrived.size() == 1) {
-    if (pair(way, sent[0], arrived[0])) return;
+    return pair(way, sent[0], arrived[0]);
   } else if (!sent.empty() && !arrived.empty()) {
     if (client_.packets[alike.client[0]].is_data) {
       match_segments(way, sent, arrived);
@@ -227,19 +227,16 @@ void PacketMatching::match_alike(Way& way, const Alike& alike) {
   way.only_arrived.insert(way.only_arrived.end(), arrived.begin(), arrived.end());
 }
 
-/// Notes that the two are one packet. False: it would have arrived before it was sent.
-bool PacketMatching::pair(Way& way, size_t sent, size_t arrived) {
+/// Notes that the two are one packet.
+void PacketMatching::pair(Way& way, size_t sent, size_t arrived) {
   const size_t client = way.is_out ? sent : arrived;
   const int64_t client_ns = client_.packets[client].stamp_ns;
   const int64_t server_ns = server_.packets[way.is_out ? arrived : sent].stamp_ns;
-  if (const auto way_ns = transit(way.is_out, client_ns, server_ns)) {
-    if (way_ns->is_impossible()) return false;
+  if (const auto way_ns = transit(way.is_out, client_ns, server_ns))
     way.counts.transit.record(way_ns->ns);
-  }
   matched_[client] = server_ns;
   ++way.counts.sent.matched;
   ++way.counts.arrived.matched;
-  return true;
 }
 
 /// Leaves in `sent` and `arrived` what is not matched.
@@ -255,10 +252,11 @@ void PacketMatching::match_segments(Way& way, std::vector<size_t>& sent,
       const auto way_ns = way.is_out ? transit(true, a, b) : transit(false, b, a);
       return way_ns && !way_ns->is_impossible();
     };
-    if (next == sent.size() || !is_before(sent[next]) || !pair(way, sent[next], at)) {
+    if (next == sent.size() || !is_before(sent[next])) {
       arrived_left.push_back(at);
       continue;
     }
+    pair(way, sent[next], at);
     for (++next; next < sent.size() && is_before(sent[next]); ++next)
       sent_left.push_back(sent[next]);
   }
@@ -292,7 +290,8 @@ void PacketMatching::match_by_time(Way& way, std::vector<size_t>& sent,
       is_plain = way_ns && way_ns->ns - way_ns->error_ns <= longest_ns &&
                  (next < 2 || stamp(next - 1) - stamp(next - 2) > 2 * longest_ns);
     }
-    if (is_plain && pair(way, sent[next - 1], at)) {
+    if (is_plain) {
+      pair(way, sent[next - 1], at);
       is_taken[next - 1] = true;
       ++way.counts.by_time;
     } else {

@@ -90,7 +90,7 @@ class PacketMatching {
                     int64_t longest_ns);
   void match_cut_anew(Way& way, std::vector<size_t>& sent, std::vector<size_t>& arrived);
   void count_unmatched(Way& way, const std::vector<size_t>& places, bool is_sent);
-  bool pair(Way& way, size_t sent, size_t arrived);
+  void pair(Way& way, size_t sent, size_t arrived);
   /// The time on the way, by the line of the clocks, and its error.
   struct Transit {
     int64_t ns = 0;

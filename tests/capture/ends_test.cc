@@ -124,6 +124,56 @@ TEST(ClockBounds, AreAsTightAsTheShortestWays) {
   EXPECT_NEAR(found->pieces()[0].drift_error * 1e6, 20, 2);  // 200 us in 10 s
 }
 
+/// The line with the greatest value at x is one through two of the points.
+TEST(ClockBounds, AreThoseOfAllPossibleLines) {
+  using Real = long double;
+  int compared = 0;
+  for (uint64_t seed = 0; seed < 300; ++seed) {
+    std::mt19937_64 random(seed);
+    const ServerClock clock{kS, 300e-6};
+    const Exchange e = random_exchange(random, clock, 12, 1, 1);
+    const auto found = ClockBounds::find(e.points, 1, 1, kStart, e.end_ns);
+    if (!found.ok()) continue;
+    std::vector<std::pair<Real, Real>> at;  // of each point: time, and the bound there
+    for (const ClockPoint& p : e.points)
+      at.emplace_back(p.client_ns - kStart, p.difference_ns + (p.is_out ? 1 : -1));
+    const auto is_possible = [&](Real slope, Real level) {
+      if (std::abs(slope) > ClockBounds::kDriftMax + 1e-15L) return false;
+      for (size_t i = 0; i < at.size(); ++i) {
+        const Real above = at[i].second - (level + slope * at[i].first);
+        if ((e.points[i].is_out ? above : -above) < -0.01L) return false;
+      }
+      return true;
+    };
+    for (const int64_t x : {kStart, e.end_ns}) {
+      Real most = -1e30L, least = 1e30L;
+      const auto try_line = [&](Real slope, size_t through) {
+        const Real level = at[through].second - slope * at[through].first;
+        if (!is_possible(slope, level)) return;
+        most = std::max(most, level + slope * static_cast<Real>(x - kStart));
+        least = std::min(least, level + slope * static_cast<Real>(x - kStart));
+      };
+      for (size_t i = 0; i < at.size(); ++i) {
+        try_line(ClockBounds::kDriftMax, i);
+        try_line(-ClockBounds::kDriftMax, i);
+        for (size_t j = 0; j < i; ++j) {
+          if (at[i].first == at[j].first) continue;
+          try_line((at[i].second - at[j].second) / (at[i].first - at[j].first), i);
+        }
+      }
+      ASSERT_LE(least, most) << seed;
+      const auto offset = found->at(x);
+      ASSERT_TRUE(offset) << seed;
+      const auto line = static_cast<Real>(offset->ns);
+      EXPECT_NEAR(static_cast<double>(std::max(most - line, line - least)),
+                  static_cast<double>(offset->error_ns), 6)
+          << seed;
+      ++compared;
+    }
+  }
+  EXPECT_GT(compared, 500);
+}
+
 TEST(ClockBounds, AreDividedWhereAClockWasSet) {
   for (uint64_t seed = 0; seed < 200; ++seed) {
     std::mt19937_64 random(seed);
@@ -196,6 +246,9 @@ class Network {
 
   static constexpr uint16_t kServer = 8080;
 
+  /// From now on, as files with such stamps do.
+  void round_stamps(int64_t step_ns) { step_ns_ = step_ns; }
+
   void udp(bool out, uint16_t client, const std::string& payload, int64_t sent_ns,
            int64_t arrived_ns) {
     add(out, sent_ns, arrived_ns, [=](PcapWriter& file, int64_t stamp) {
@@ -237,11 +290,13 @@ class Network {
   void add(bool out, int64_t sent_ns, int64_t arrived_ns,
            const std::function<void(PcapWriter&, int64_t)>& write) {
     const int64_t client_ns = out ? sent_ns : arrived_ns, server_ns = out ? arrived_ns : sent_ns;
-    if (client_ns != kNever) client_.push_back({client_ns, write});
-    if (server_ns != kNever) server_.push_back({clock_.at(server_ns), write});
+    if (client_ns != kNever) client_.push_back({rounded_down(client_ns, step_ns_), write});
+    if (server_ns != kNever)
+      server_.push_back({rounded_down(clock_.at(server_ns), step_ns_), write});
   }
 
   ServerClock clock_;
+  int64_t step_ns_ = 1;
   std::vector<Frame> client_;
   std::vector<Frame> server_;
 };
@@ -370,6 +425,37 @@ TEST(TwoEnds, TellPingsThatAreAllAlikeApartByTheirTime) {
   EXPECT_EQ(ends.out.sent.missing, 1u);
   EXPECT_LE(*ends.out.transit.max(), 2 * kMs);
   EXPECT_LE(*ends.back.transit.max(), 2 * kMs);
+}
+
+/// The latest one sent before is another one: several are on their way at once.
+TEST(TwoEnds, DoNotTellPingsApartThatFollowEachOtherFasterThanTheirWay) {
+  Network network;
+  for (int i = 0; i < 100; ++i) {
+    const int64_t now = kStart + i * 3 * kMs;
+    exchange(network, 4000, i, now, 10 * kMs, kMs, 10 * kMs);
+    network.udp(true, 4001, "PING", now, now + 10 * kMs);
+    network.udp(false, 4001, "PONG", now + 11 * kMs, now + 21 * kMs);
+  }
+  const TwoEnds ends = network.ends();
+  expect_balance(ends);
+  ASSERT_EQ(ends.clock.size(), 1u);
+  EXPECT_EQ(ends.out.by_time, 0u);
+  EXPECT_EQ(ends.out.sent.unclear, 100u);
+  EXPECT_EQ(ends.back.arrived.unclear, 100u);
+  EXPECT_EQ(ends.out.sent.missing + ends.out.arrived.missing, 0u);
+  EXPECT_EQ(ends.split(), 100u);
+}
+
+TEST(TwoEnds, KnowThatStampsInMicrosecondsAreRounded) {
+  Network network({5 * kS + 600, 0});
+  network.round_stamps(kUs);
+  for (int i = 0; i < 1000; ++i)
+    exchange(network, 4000, i, kStart + i * 10 * kMs + i * 7, 100, 20 * kUs + i % 13 * 100, 150);
+  const TwoEnds ends = network.ends();
+  expect_balance(ends);
+  ASSERT_EQ(ends.clock.size(), 1u);
+  EXPECT_LE(std::abs(ends.clock[0].offset_ns - (5 * kS + 600)), ends.clock[0].offset_error_ns);
+  EXPECT_EQ(ends.split(), 1000u);
 }
 
 TEST(TwoEnds, SayIfAllPacketsAreAlike) {
