@@ -11,7 +11,7 @@
 namespace topspin {
 namespace {
 
-/// A segment that is cut anew is not looked for further away than this.
+/// No packet is on its way for longer: TCP gives up.
 constexpr int64_t kTransitMaxNs = 120 * kNanosPerSecond;
 
 std::array<uint8_t, 17> address_of(const PacketKey& key, bool low) {
@@ -141,7 +141,8 @@ void PacketMatching::relate_clocks() {
         transit(point.is_out, point.client_ns, point.client_ns + point.difference_ns);
     if (!way_ns) continue;
     const size_t way = point.is_out ? 0 : 1;
-    transit_max_[way] = std::max(transit_max_[way], way_ns->ns + way_ns->error_ns);
+    transit_max_[way] =
+        std::max(transit_max_[way], std::min(way_ns->ns + way_ns->error_ns, kTransitMaxNs));
     transit_min_[way] = std::min(transit_min_[way].value_or(way_ns->ns), way_ns->ns);
   }
 }
@@ -399,16 +400,16 @@ void PacketMatching::count_unmatched(Way& way, const std::vector<size_t>& places
     begin_ns = clock_->client_time(begin_ns, 0).ns;
     end_ns = clock_->client_time(end_ns, clock_->pieces().size() - 1).ns;
   }
-  // What was sent may arrive as much later, and what arrived was sent as much earlier.
+  // What was sent may arrive as much later, and what arrived was sent as much earlier. (An error of
+  // the offset changes both sides of the comparison below alike.)
   const int64_t longest_ns = transit_max_[way.is_out ? 0 : 1];
   (is_sent ? end_ns : begin_ns) += is_sent ? -longest_ns : longest_ns;
   for (const size_t place : places) {
     int64_t at_ns = own.packets[place].stamp_ns;
     const auto time = is_of_client ? std::nullopt : clock_->client_time(at_ns);
     if (time) at_ns = time->ns;
-    const auto offset = is_of_client || time ? clock_->at(at_ns) : std::nullopt;
-    const bool is_inside =
-        offset && at_ns - offset->error_ns >= begin_ns && at_ns + offset->error_ns <= end_ns;
+    const bool is_known = is_of_client ? clock_->piece_at(at_ns).has_value() : time.has_value();
+    const bool is_inside = is_known && at_ns >= begin_ns && at_ns <= end_ns;
     ++(is_inside ? counts.missing : counts.outside);
   }
 }

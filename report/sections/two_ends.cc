@@ -28,8 +28,10 @@ Line offset_line(const ClockPiece& piece) {
              ours(piece.offset_ns < 0 ? "behind" : "ahead"), duration(piece.offset_error_ns));
 }
 
+/// A short recording says little about the drift, or nothing.
 Line drift_line(const ClockPiece& piece) {
-  // A short recording says little about the drift.
+  constexpr double kUnknown = 999e-6;  // nearly all that is assumed to be possible
+  if (piece.drift_error > kUnknown) return say("not known (too short)");
   return say("{} ppm", words(fmt::format("{:+.2f} ± {:.2f}", piece.drift * 1e6,
                                          std::max(piece.drift_error * 1e6, 0.005))));
 }
@@ -56,7 +58,7 @@ Facts ends_facts(const TwoEnds& ends) {
   }
   facts.list.emplace_back("flows", std::move(flows));
   if (ends.clock.size() == 1) {
-    facts.list.emplace_back("clocks", say("the server's is {} in the middle, and drifts by {}",
+    facts.list.emplace_back("clocks", say("the server's is {} in the middle; its drift: {}",
                                           offset_line(ends.clock[0]), drift_line(ends.clock[0])));
   } else if (ends.clock.size() > 1) {
     facts.list.emplace_back(
