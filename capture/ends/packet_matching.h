@@ -3,12 +3,10 @@
 // First those that can be told from all others of their flow and direction in both files. They
 // bound the clocks. With the clocks known, packets that came several times with the same identity:
 //  - Of a TCP segment with payload that was sent several times, the first that was sent belongs to
-//  the first that
-//    arrived, so a time in which it was lost and sent again is a time on the way.
-//  - Of datagrams, and segments without payload, that are alike, one that arrived belongs to the
-//  latest that was sent before, if
-//    the one sent before that is older than twice the longest known way. Otherwise they are not
-//    told apart.
+//    the first that arrived, so a time in which it was lost and sent again is a time on the way.
+//  - Of alike datagrams, and alike segments without payload, one that arrived belongs to the latest
+//    that was sent before, if the one sent before that is older than twice the longest known way.
+//    Otherwise they are not told apart.
 // Last, segments that begin in the middle of a segment of the other file, as offloads cut them.
 //
 // Which end of a flow is at the client's host follows from the times: a packet from there has a
