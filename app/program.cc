@@ -195,13 +195,13 @@ void add_commands(CLI::App& root, const TrailingCommand& trailing, Action& actio
   add_record_command(root, trailing, action);
   add_watch_command(root, trailing, action);
   for (const auto add :
-       {add_read_command,         add_replay_command, add_load_command,   add_worker_command,
-        add_run_command,          add_ci_command,     add_list_command,   add_report_command,
-        add_explain_command,      add_export_command, add_sql_command,    add_compare_command,
-        add_gate_command,         add_accept_command, add_label_command,  add_rm_command,
-        add_compact_command,      add_merge_command,  add_push_command,   add_pull_command,
-        add_store_command,        add_doctor_command, add_config_command, add_complete_command,
-        add_fault_subject_command})
+       {add_read_command,     add_ends_command,         add_replay_command, add_load_command,
+        add_worker_command,   add_run_command,          add_ci_command,     add_list_command,
+        add_report_command,   add_explain_command,      add_export_command, add_sql_command,
+        add_compare_command,  add_gate_command,         add_accept_command, add_label_command,
+        add_rm_command,       add_compact_command,      add_merge_command,  add_push_command,
+        add_pull_command,     add_store_command,        add_doctor_command, add_config_command,
+        add_complete_command, add_fault_subject_command})
     add(root, action);
 }
 

@@ -24,9 +24,19 @@ namespace topspin {
 
 class PacketFile;
 class PacketRing;
+struct PacketKey;
 
 /// Which header's 5-tuple is the flow key.
 enum class KeyMode : uint8_t { kOuter, kInner, kVlan };
+
+/// Is told of each reply that counts in the reply latency, when it comes. (Requests that are given
+/// up have none.) Stamps are those of the two packets.
+class ReplySink {
+ public:
+  virtual ~ReplySink() = default;
+  virtual void note_reply(const PacketKey& flow, bool initiator_is_low, int64_t request_ns,
+                          int64_t reply_ns) = 0;
+};
 
 struct FlowTableOptions {
   int64_t window_ns = 1'000'000'000;         // a flow is active for this long after a packet
@@ -42,6 +52,7 @@ struct FlowTableOptions {
   /// Tells calls of the subject from requests to it (core/flow/calls.h). Costs a byte per flow.
   /// nullptr: all are requests of others. Must outlive the tracker; called on its thread.
   SubjectParts* subject_parts = nullptr;
+  ReplySink* replies = nullptr;  // must outlive the tracker; called on its thread
 };
 
 struct LiveOptions {

@@ -23,6 +23,7 @@ void add_watch_command(CLI::App& root, const TrailingCommand& trailing, Action& 
 void add_live_command(CLI::App& root, const TrailingCommand& trailing, Action& action);
 void add_replay_command(CLI::App& root, Action& action);
 void add_read_command(CLI::App& root, Action& action);
+void add_ends_command(CLI::App& root, Action& action);
 void add_list_command(CLI::App& root, Action& action);
 void add_report_command(CLI::App& root, Action& action);
 void add_explain_command(CLI::App& root, Action& action);

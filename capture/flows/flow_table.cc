@@ -1266,6 +1266,8 @@ inline void FlowTable::answer(HotRecord& flow, uint32_t slot, const OpenRequest&
     settle_guess(flow);
   counts.reply_latency.record(static_cast<uint64_t>(latency));
   calls_.note_reply(slot, latency, is_late);
+  if (options_.replies != nullptr) [[unlikely]]
+    options_.replies->note_reply(flow.key, flow.has(kInitiatorIsLow), request.stamp_ns, stamp_ns);
   saturating_add(cold.replies, 1);
   if (__builtin_add_overflow(cold.reply_sum_ns, latency, &cold.reply_sum_ns)) [[unlikely]]
     cold.reply_sum_ns = INT64_MAX;

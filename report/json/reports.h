@@ -14,6 +14,7 @@
 #include "core/base/result.h"
 #include "core/flow/flow.h"
 #include "core/flow/flow_owner.h"
+#include "core/flow/two_ends.h"
 #include "core/run/load_result.h"
 #include "report/model/doctor_report.h"
 #include "report/model/file_reading.h"
@@ -53,6 +54,9 @@ Result<Judgement> parse_judgement(std::string_view json, std::string_view name);
 /// `read`, and one flow as one object on one line.
 std::string file_reading_json(const FileReading& reading);
 std::string flow_json_line(const FlowRow& flow, const OwnerTable& owners = {});
+
+/// `ends`; docs/two-ends.md names the fields.
+std::string two_ends_json(const TwoEnds& ends);
 
 /// `doctor`, and with --prove.
 std::string doctor_json(const DoctorReport& report);

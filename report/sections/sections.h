@@ -3,6 +3,7 @@
 
 #include "ci/judgement/aa_check.h"
 #include "ci/judgement/judgement.h"
+#include "core/flow/two_ends.h"
 #include "core/run/load_result.h"
 #include "report/document/document.h"
 #include "report/model/doctor_report.h"
@@ -26,6 +27,9 @@ document::Document judgement(const Judgement& judgement, bool with_bars = false)
 
 /// What `topspin read` saw.
 document::Document file_reading(const FileReading& reading);
+
+/// What `topspin ends` saw.
+document::Document two_ends(const TwoEnds& ends);
 
 /// What `topspin doctor` found, with --prove too, and `topspin gate --aa`.
 document::Document doctor(const DoctorReport& report);

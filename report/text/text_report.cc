@@ -406,6 +406,8 @@ std::string file_reading_text(const FileReading& reading) {
   return document_text(sections::file_reading(reading));
 }
 
+std::string two_ends_text(const TwoEnds& ends) { return document_text(sections::two_ends(ends)); }
+
 std::string doctor_text(const DoctorReport& report) {
   return document_text(sections::doctor(report));
 }

@@ -7,6 +7,7 @@
 
 #include "ci/judgement/aa_check.h"
 #include "ci/judgement/judgement.h"
+#include "core/flow/two_ends.h"
 #include "core/run/load_result.h"
 #include "report/document/document.h"
 #include "report/model/doctor_report.h"
@@ -37,6 +38,9 @@ std::string slow_moment_text(const SlowMoment& moment);
 /// for what `topspin read` saw.
 std::string judgement_text(const Judgement& judgement, bool with_bars = false);
 std::string file_reading_text(const FileReading& reading);
+
+/// `topspin ends`.
+std::string two_ends_text(const TwoEnds& ends);
 
 std::string doctor_text(const DoctorReport& report);
 std::string proof_text(const ProofReport& report);

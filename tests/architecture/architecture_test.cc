@@ -69,6 +69,8 @@ const std::map<std::string, Room> kRooms = {
     {"capture/packet", {{}, {}}},
     {"capture/source", {{"capture/packet"}, {}}},
     {"capture/flows", {{"capture/packet"}, {}}},
+    {"capture/ends",
+     {{"capture/packet", "capture/source", "capture/flows"}, {"capture/ends/two_recordings.h"}}},
     {"ci/statistics", {{}, {}}},
     {"ci/metrics",
      {{"ci/statistics"},
@@ -144,9 +146,9 @@ const std::set<std::string> kFoldersWithoutCycles = {"probes", "tui"};
 // such restriction.
 const std::map<std::string, std::set<std::string>> kDoors = {
     {"capture",
-     {"capture/flow_tracker.h", "capture/packet/packet_ring.h", "capture/packet/pcapng_text.h",
-      "capture/source/packet_file.h", "capture/source/connection_filter.h",
-      "capture/source/interface_counters.h"}},
+     {"capture/flow_tracker.h", "capture/ends/two_recordings.h", "capture/packet/packet_ring.h",
+      "capture/packet/pcapng_text.h", "capture/source/packet_file.h",
+      "capture/source/connection_filter.h", "capture/source/interface_counters.h"}},
     {"load",
      {"load/load.h", "load/find/find_load.h", "load/workloads/workload_type.h",
       "load/engine/kernel_counters.h", "load/engine/schedule_feed.h", "load/share/job_epochs.h",

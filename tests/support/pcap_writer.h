@@ -21,6 +21,9 @@ class PcapWriter {
     put32(link_type);
   }
 
+  /// From now on, this port is one of 127.0.0.2.
+  void set_other_host(uint16_t port) { other_host_port_ = port; }
+
   void packet(int64_t time_ns, const std::vector<uint8_t>& bytes) {
     put32(static_cast<uint32_t>(time_ns / 1'000'000'000));
     put32(static_cast<uint32_t>(time_ns % 1'000'000'000));
@@ -31,7 +34,7 @@ class PcapWriter {
 
   /// One UDP datagram between 127.0.0.1 ports in an Ethernet frame.
   void udp(int64_t time_ns, uint16_t from, uint16_t to, const std::string& payload) {
-    std::vector<uint8_t> b = ip_header(17, 8 + payload.size());
+    std::vector<uint8_t> b = ip_header(17, 8 + payload.size(), from, to);
     put_network(b, from, 2);
     put_network(b, to, 2);
     put_network(b, 8 + payload.size(), 2);
@@ -43,7 +46,7 @@ class PcapWriter {
   /// One TCP segment, likewise.
   void tcp(int64_t time_ns, uint16_t from, uint16_t to, uint32_t sequence, uint8_t flags,
            const std::string& payload) {
-    std::vector<uint8_t> b = ip_header(6, 20 + payload.size());
+    std::vector<uint8_t> b = ip_header(6, 20 + payload.size(), from, to);
     put_network(b, from, 2);
     put_network(b, to, 2);
     put_network(b, sequence, 4);
@@ -67,7 +70,7 @@ class PcapWriter {
     for (int i = size - 1; i >= 0; --i) bytes.push_back(static_cast<uint8_t>(value >> (8 * i)));
   }
   /// Ethernet and IPv4, for this many bytes.
-  static std::vector<uint8_t> ip_header(uint8_t protocol, size_t bytes) {
+  std::vector<uint8_t> ip_header(uint8_t protocol, size_t bytes, uint16_t from, uint16_t to) const {
     std::vector<uint8_t> b(12, 0);
     put_network(b, 0x0800, 2);
     put_network(b, 0x4500, 2);
@@ -75,7 +78,8 @@ class PcapWriter {
     put_network(b, 0x4000, 4);
     put_network(b, 0x4000u | protocol, 2);
     put_network(b, 0, 2);
-    for (int i = 0; i < 2; ++i) b.insert(b.end(), {127, 0, 0, 1});
+    for (const uint16_t port : {from, to})
+      b.insert(b.end(), {127, 0, 0, static_cast<uint8_t>(port == other_host_port_ ? 2 : 1)});
     return b;
   }
   void put16(uint16_t v) {
@@ -86,6 +90,7 @@ class PcapWriter {
     put16(static_cast<uint16_t>(v));
     put16(static_cast<uint16_t>(v >> 16));
   }
+  uint16_t other_host_port_ = 0;
   std::vector<uint8_t> data_;
 };
 

@@ -93,6 +93,8 @@ const std::vector<SandboxedCommand> kOfCaptures = {
     // libpcap looks these names up before.
     SandboxedCommand{
         "readwithnames", {"read", "FILE", "host localhost or port http"}, 0, "10 packets"},
+    SandboxedCommand{"ends", {"ends", "FILE", "SAME"}, 3, "told from all others"},
+    SandboxedCommand{"endsother", {"ends", "SAME", "FILE"}, 3, "told from all others"},
     SandboxedCommand{"live", {"live", "-r", "FILE", "--once"}, 0, "8888"}};
 
 /// A new command is tested here, or it is a decision that it needs no sandbox.
@@ -287,9 +289,14 @@ TEST_P(SandboxedFile, BeforeItReadsTheFileAndWorks) {
   TempDir dir;
   const std::string fifo = dir.file("a.pcap");
   ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
+  five_pings().save(dir.file("same.pcap"));
   std::vector<std::string> words = {topspin_binary()};
-  for (const std::string& word : GetParam().words)
-    words.push_back(word == "FILE" ? fifo : word == "OUT" ? dir.file("out.db") : word);
+  for (const std::string& word : GetParam().words) {
+    words.push_back(word == "FILE"   ? fifo
+                    : word == "SAME" ? dir.file("same.pcap")
+                    : word == "OUT"  ? dir.file("out.db")
+                                     : word);
+  }
   Process process(words);
   EXPECT_TRUE(gets_sandboxed(process.pid())) << status_of(process.pid());
   five_pings().save(fifo);
