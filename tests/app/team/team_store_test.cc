@@ -160,6 +160,26 @@ TEST_F(TeamStore, PushingTwiceOrTwoAtOnceStoresEachRunOnce) {
   EXPECT_EQ(count("run"), "6\n");
 }
 
+TEST_F(TeamStore, ARunThatIsBeingRecordedIsNotPushedAndOneWhoNamedItIsTold) {
+  START_SERVER();
+  Process recording({topspin_binary(), "record", "-i", "lo", "--db", db(), "udp port 9"});
+  for (int i = 0; i < 300 && topspin({"list", "--db", db(), "--status", "running"}).out.empty();
+       ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  const Outcome named = topspin({"push", "last", "--db", db(), "--to", address()});
+  const Outcome all = push(db(), address());
+  recording.send(SIGINT);
+  const Outcome ended = recording.finish();
+  if (ended.exit_code == 4) TOPSPIN_SKIP("cannot capture here: " + ended.err);
+  EXPECT_EQ(named.exit_code, 3) << named.err;
+  EXPECT_THAT(named.err, HasSubstr("still being recorded, so nothing of it was stored"));
+  // Who named none gets what is complete.
+  EXPECT_EQ(all.exit_code, 0) << all.err;
+  EXPECT_THAT(all.out, HasSubstr("3 pushed, 0 already there, 1 left out"));
+  EXPECT_EQ(topspin({"push", "last", "--db", db(), "--to", address()}).exit_code, 0);
+  EXPECT_EQ(count("run"), "4\n");
+}
+
 TEST_F(TeamStore, APlanPushesItsRunsAndAStoreThatIsAwayChangesNoVerdict) {
   START_SERVER();
   const auto plan = [&](const std::string& store) {
