@@ -652,6 +652,48 @@ TEST(HostileHttp, AnEndlessAnswerKeepsNoThread) {
   EXPECT_EQ(result->total.accounts.lost, result->total.accounts.sent);
 }
 
+/// The same over HTTP/2: frames of a type that nobody knows, which are read and ignored.
+TEST(HostileHttp, EndlessFramesOfHttp2KeepNoThread) {
+  const std::string settings("\0\0\0\4\0\0\0\0\0", 9), unknown("\0\0\0\xfa\0\0\0\0\0", 9);
+  std::string frames;
+  for (int i = 0; i < 20'000; ++i) frames += unknown;
+  HostileServer server({settings, frames});
+  LoadOptions options = http_load(server.url("http"), "3:3 over 100ms");
+  options.http.http2 = true;
+  options.period_ns = 100 * kMs;
+  options.timeout_ns = 60 * kMs;
+  const LoadResult result = run(options);
+  EXPECT_EQ(result.tcp->timeouts, result.total.accounts.sent);
+  EXPECT_GT(result.total.accounts.sent, 0u);
+  // One turn at a time, and yet it is read: more than a few buffers.
+  EXPECT_GT(server.bytes_sent(), 1'000'000u);
+}
+
+/// The same inside TLS, by a server of OpenSSL's own: it has one connection at a time.
+TEST(HostileHttp, AnEndlessAnswerInTlsKeepsNoThread) {
+  const std::string openssl = test::find_program("openssl");
+  if (openssl.empty()) TOPSPIN_SKIP("the program openssl is not installed");
+  const test::TempDir dir;
+  const int port = test::free_port(SOCK_STREAM);
+  test::Process made({openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout",
+                      dir.file("key.pem"), "-out", dir.file("own.pem"), "-subj", "/CN=x"});
+  ASSERT_EQ(made.finish().exit_code, 0);
+  test::Server server(
+      {"sh", "-c",
+       fmt::format("yes 'HTTP/1.1 100 Go\r\n\r' | exec {} s_server -quiet -accept {} "
+                   "-cert {} -key {}",
+                   openssl, port, dir.file("own.pem"), dir.file("key.pem"))});
+  ASSERT_TRUE(test::becomes_true([&] { return test::accepts_connections(port); }));
+  LoadOptions options = http_load(fmt::format("https://127.0.0.1:{}/", port), "3:3 over 500ms");
+  options.http.insecure = true;
+  options.period_ns = 250 * kMs;
+  options.timeout_ns = 200 * kMs;
+  const LoadResult result = run(options);
+  EXPECT_EQ(result.total.accounts.lost, result.total.accounts.sent);
+  EXPECT_GT(result.tcp->timeouts, 0u);
+  EXPECT_GT(result.bytes_received, 100'000u) << "it was read, and it came inside TLS";
+}
+
 TEST(HostileHttp, ResetsAreResets) {
   HostileServer server({"HTTP/1.1 200 OK\r\n", "", 0, false, true});
   LoadOptions options = http_load(server.url("http"), "5:5 over 200ms");
