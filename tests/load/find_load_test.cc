@@ -207,13 +207,23 @@ TEST(Find, MoreClientsThanTheHostAllowsIsTheGeneratorsLimit) {
 
 TEST(Find, StopsAtItsMaximumAndAtASignal) {
   PacedServer server(2000);
+  const test::TempDir dir;
   const Outcome all =
       load({"http", "--target", server.url(), "--find", "p50(reply_latency) < 1s", "--find-from",
-            "100", "--find-max", "150", "--find-hold", "300ms", "--format", "json"});
+            "100", "--find-max", "150", "--find-hold", "300ms", "--format", "json", "--db",
+            dir.file("find.db"), "--label", "find_by=me"});
   const json most = result_of(all);
   EXPECT_EQ(all.exit_code, 0);
   EXPECT_EQ(most["find"]["end"], "most");
   EXPECT_EQ(most["find"]["kept"], 150.0);
+  // A run keeps the answer in its labels, except in those that the user gave.
+  const Outcome kept =
+      test::Process({TOPSPIN_LOAD_PROGRAM, "sql", "--db", dir.file("find.db"),
+                     "SELECT key, value FROM labels ORDER BY key", "--format", "csv"})
+          .finish();
+  EXPECT_THAT(kept.out, HasSubstr("\"find\",\"p50(reply_latency) < 1s\"\r\n"));
+  EXPECT_THAT(kept.out, HasSubstr("\"find_by\",\"me\"\r\n\"find_end\",\"most\"\r\n"
+                                  "\"find_kept\",\"150\"\r\n"));
 
   test::Process stopped({TOPSPIN_LOAD_PROGRAM, "load", "http", "--target", server.url(), "--find",
                          "p99(reply_latency) < 1s", "--format", "json"});
