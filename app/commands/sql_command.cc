@@ -21,6 +21,7 @@
 #include "report/export/sql_rows.h"
 #include "report/text/text_report.h"
 #include "store/sql/sql_reader.h"
+#include "store/team_address.h"
 
 namespace topspin {
 namespace {
@@ -89,14 +90,26 @@ std::string wrapped_words(const std::vector<std::string>& words) {
   return text + line + "\n";
 }
 
+std::string view_text(const SqlView& view, std::string_view words_before_example) {
+  std::string text =
+      fmt::format("\n{}: {}\n{}", view.name, view.holds, wrapped_words(view.columns));
+  if (!view.numbers.empty()) text += fmt::format("  and {}\n", view.numbers);
+  return text + fmt::format("  topspin sql {}\"{}\"\n", words_before_example, view.example);
+}
+
+/// Of a team's store.
+std::string store_views_text() {
+  std::string text =
+      "Views of a team's store, with the runs of the project in the address. The tables of the "
+      "schema\ntopspin can be read too (docs/team-store.md).\n";
+  for (const SqlView& view : team_sql_views()) text += view_text(view, "--db ADDRESS ");
+  return text;
+}
+
 /// The views and their columns.
 std::string views_text() {
   std::string text = "Views. The tables of the database can be read too (docs/schema.md).\n";
-  for (const SqlView& view : sql_views()) {
-    text += fmt::format("\n{}: {}\n{}", view.name, view.holds, wrapped_words(view.columns));
-    if (!view.numbers.empty()) text += fmt::format("  and {}\n", view.numbers);
-    text += fmt::format("  topspin sql \"{}\"\n", view.example);
-  }
+  for (const SqlView& view : sql_views()) text += view_text(view, "");
   std::vector<std::string> plain, histograms;
   for (const RegisteredNumber& number : numbers()) {
     const bool is_histogram = number.kind == NumberKind::kDistribution;
@@ -108,15 +121,16 @@ std::string views_text() {
 }
 
 Result<int> ask(const SqlOptions& o) {
-  std::optional<int64_t> until_ns;
+  std::optional<int64_t> timeout_ns, until_ns;
   if (!o.timeout.empty()) {
-    TOPSPIN_ASSIGN(const int64_t timeout_ns, positive_duration(o.timeout, "--timeout"));
-    until_ns = monotonic_now_ns() + timeout_ns;
+    TOPSPIN_ASSIGN(timeout_ns, positive_duration(o.timeout, "--timeout"));
+    until_ns = monotonic_now_ns() + *timeout_ns;
   }
   TOPSPIN_TRY(enter_sandbox({.databases = {database_path(o.db)}}));
   bool is_late = false;
   const auto stop = [&] { return is_late = until_ns && monotonic_now_ns() > *until_ns; };
-  TOPSPIN_ASSIGN(const auto reader, SqlReader::open(database_path(o.db), describe_run, stop));
+  TOPSPIN_ASSIGN(const auto reader,
+                 SqlReader::open(database_path(o.db), describe_run, stop, timeout_ns));
   SqlRefusal refusal;
   const auto rows = reader->ask(o.statement, refusal);
   if (rows == nullptr) {
@@ -135,7 +149,7 @@ Result<int> ask(const SqlOptions& o) {
 
 int sql(const SqlOptions& o) {
   if (o.statement.empty()) {
-    fmt::print("{}", views_text());
+    fmt::print("{}", is_team_address(database_path(o.db)) ? store_views_text() : views_text());
     return 0;
   }
   const auto asked = ask(o);
@@ -154,8 +168,10 @@ void add_sql_command(CLI::App& root, Action& action) {
       ->option_text("STATEMENT");
   add_database_option(*command, o->db);
   OptionGroup(*command, kTimeGroup)
-      .option("--timeout", o->timeout, "DURATION",
-              "End the question with an error after this time: 10s (default: no limit)");
+      .option(
+          "--timeout", o->timeout, "DURATION",
+          "End the question with an error after this time: 10s (default: no limit; a minute for "
+          "a team's store)");
   OptionGroup(*command, kDisplayGroup)
       .choice("--format", o->format, "table|csv|json", {"table", "csv", "json"},
               "How to print the rows (default table)");
@@ -166,11 +182,13 @@ void add_sql_command(CLI::App& root, Action& action) {
       "  topspin sql 'SELECT run, percentile(reply_latency_ns, 0.99) FROM totals'\n"
       "  topspin sql 'SELECT * FROM replies ORDER BY total_ns DESC' --format csv\n"
       "  topspin sql 'SELECT elapsed_s, packets_per_second FROM ticks' --format json\n"
+      "  topspin sql --db postgresql://me@db.example/topspin#shop 'SELECT * FROM runs'\n"
       "\n"
       "Functions on histograms: percentile(hist, 0.99), hist_count(hist), hist_sum, hist_mean, "
       "hist_min, hist_max, and merge(hist), which joins those of several rows. part(reply, "
       "'cpu_queue') is the time that a reply of the view replies spent so. docs/sql.md describes "
-      "views and functions.");
+      "views and functions. A team's store has views of its own and none of the functions: "
+      "topspin sql --db ADDRESS lists them.");
   command->callback([o, &action] { action = [o] { return sql(*o); }; });
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <filesystem>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -141,13 +142,14 @@ void read_workers(PlanSection& section, const WorkloadType& type, const LoadDraf
   workers.job.options["stages"] = stages_text(draft.options.stages);
 }
 
-void read_load(PlanSection section, Plan& plan) {
+void read_load(PlanSection section, const std::string& directory, Plan& plan) {
   std::vector<std::string_view> names;
   for (const WorkloadType& type : workload_types()) names.push_back(type.name());
   const auto chosen = section.word("workload", names);
   if (!section.has("workload")) section.missing("workload", "a load needs a workload");
   const WorkloadType& type = workload_types()[chosen.value_or(0)];
   LoadDraft draft;
+  draft.directory = directory;
   LoadOptions& options = draft.options;
   options.workload = type.kind;
   section.text("target", options.target);
@@ -333,7 +335,9 @@ Result<Plan> parse_plan(std::string_view text, const std::string& file) {
   if (const auto* table = root.table("run")) read_run(PlanSection(reader, "run", *table), plan);
   if (const auto* table = root.table("subject"))
     read_subjects(PlanSection(reader, "subject", *table), *table, plan);
-  if (const auto* table = root.table("load")) read_load(PlanSection(reader, "load", *table), plan);
+  if (const auto* table = root.table("load"))
+    read_load(PlanSection(reader, "load", *table),
+              std::filesystem::path(file).parent_path().string(), plan);
   if (const auto* table = root.table("capture"))
     read_capture(PlanSection(reader, "capture", *table), plan);
   if (const auto* table = root.table("probes")) read_probes(reader, *table, plan);

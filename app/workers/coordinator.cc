@@ -82,11 +82,15 @@ class Coordinator {
       if (stop_.load()) return make_error(ErrorCode::kUsage, "stopped before the load began");
       const int64_t now = monotonic_now_ns();
       if (shared_.ready_within_ns > 0 && now - began_ns > shared_.ready_within_ns) {
-        return make_error(ErrorCode::kUsage,
-                          fmt::format("only {} of at least {} workers came within {}; start them "
-                                      "with `topspin worker --join {}`",
-                                      told, shared_.at_least,
-                                      format_duration(shared_.ready_within_ns), store_->name()));
+        return make_error(
+            ErrorCode::kUsage,
+            fmt::format(
+                "only {} of at least {} workers came within {}; {}", told, shared_.at_least,
+                format_duration(shared_.ready_within_ns),
+                refusals_.empty()
+                    ? fmt::format("start them with `topspin worker --join {}`", store_->name())
+                    : fmt::format("{} took no part, such as {}", refusals_.size(),
+                                  refusals_.begin()->second)));
       }
       if (now >= next_sign_ns) {
         next_sign_ns = now + kNanosPerSecond;
@@ -100,6 +104,7 @@ class Coordinator {
         ready += seen.row.state == MemberState::kReady;
         invited += seen.row.state == MemberState::kInvited;
       }
+      tell_refusals();
       if (ready != told) {
         tell(fmt::format("{} of at least {} workers {} ready", ready, shared_.at_least,
                          ready == 1 ? "is" : "are"));
@@ -113,6 +118,15 @@ class Coordinator {
       if (enough_since_ns != 0 && (invited == 0 || now - enough_since_ns > kWaitForMoreNs))
         return {};
       std::this_thread::sleep_for(kCoordinatorTurn);
+    }
+  }
+
+  /// What workers say that were invited and cannot, or may not, send this load.
+  void tell_refusals() {
+    for (const auto& [id, seen] : workers_) {
+      if (seen.row.state != MemberState::kFailed || refusals_.contains(id)) continue;
+      refusals_.emplace(id, fmt::format("{}: {}", named(id), seen.row.why));
+      tell("a worker takes no part: " + refusals_[id]);
     }
   }
 
@@ -351,7 +365,7 @@ class Coordinator {
       });
       const MemberRow& row = seen.row;
       if (!was_member) {
-        if (row.state == MemberState::kFailed)
+        if (row.state == MemberState::kFailed && !refusals_.contains(id))
           tell(fmt::format("worker {} took no part: {}", named(id), row.why));
         continue;
       }
@@ -399,6 +413,7 @@ class Coordinator {
   int64_t next_sign_ns_ = 0;
   int64_t back_since_ns_ = INT64_MIN / 2;
   std::map<std::string, Seen> workers_;
+  std::map<std::string, std::string> refusals_;  // by id: who took no part, and why
   std::vector<JobEpoch> epochs_;
   std::map<int64_t, Second> seconds_;  // not shown yet
   int64_t shown_ = -1;

@@ -104,8 +104,15 @@ std::vector<std::string> judge_load(const LoadResult& result, const ValidityLimi
          "messages");
     over(result.script->local_errors, accounts.sent, limits.send_error_share,
          "the local kernel refused sockets or sends, for", "messages");
+    const size_t before = reasons.size();
     over(result.script->clients_failed, result.clients_joined, limits.script_failed_share,
          "the script failed, for", "clients");
+    const auto& errors = result.script->errors;
+    const auto most =
+        std::max_element(errors.begin(), errors.end(),
+                         [](const auto& a, const auto& b) { return a.second < b.second; });
+    if (reasons.size() > before && most != errors.end())
+      reasons.back() += fmt::format(": {}{}", errors.size() > 1 ? "mostly " : "", most->first);
   }
   over(accounts.send_errors, accounts.scheduled, limits.send_error_share,
        "the local kernel refused to send", "due messages");

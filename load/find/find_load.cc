@@ -23,11 +23,13 @@ namespace topspin {
 namespace {
 
 constexpr uint64_t kMessagesAbove = 20;
+constexpr double kLeastMessages = 1.05 * kSamplesAbovePercentile;  // above it, to have ten
 constexpr int64_t kMostHoldNs = 15 * kNanosPerSecond;  // unless a percentile cannot be had before
 constexpr int64_t kLeastWarmUpNs = kNanosPerSecond / 2;
 constexpr double kArrivalsPerS = 5'000;       // of clients, at the beginning of a stage
 constexpr int64_t kRestNs = kNanosPerSecond;  // after a stage that failed
 constexpr double kMostWorthwhileS = 60;
+constexpr uint64_t kHopeless = 10;  // so many messages, none of them answered
 constexpr int64_t kSampleNs = kNanosPerSecond / 4;
 constexpr size_t kMeasured = 2;  // the stage's part that is judged
 // Without a level to begin with: so many messages per second.
@@ -235,6 +237,11 @@ class LoadFinder {
   Result<LoadResult> run() {
     while (const auto level = search_.next()) {
       if (stop_.load() && whole_) break;
+      if (const std::string why = too_long(*level); !why.empty()) {
+        if (!whole_) return make_error(ErrorCode::kUsage, why);
+        reasons_.push_back(why);
+        break;
+      }
       TOPSPIN_ASSIGN(const FindStage stage, try_level(*level));
       if (stage.verdict != FindVerdict::kUnknown) search_.add(*level, stage.verdict);
       if (is_silent_) break;
@@ -264,7 +271,7 @@ class LoadFinder {
     settings.most = find.most.value_or(is_rate ? kMostRate : kMaxClients);
     if (is_rate && find.clients) settings.most = std::min(settings.most, 1e6 * *find.clients);
     // Below this, a stage would take too long to have its percentile.
-    const double messages = 1.05 * kSamplesAbovePercentile / (1 - rules.quantile);
+    const double messages = kLeastMessages / (1 - rules.quantile);
     const double least_rate = messages / kMostWorthwhileS;
     settings.least =
         std::max(1.0, is_rate ? std::ceil(least_rate) : std::ceil(least_rate * period_s));
@@ -272,6 +279,22 @@ class LoadFinder {
     const double from = is_rate ? kFromRate : std::ceil(kFromRate * std::min(period_s, 10.0));
     settings.from = std::clamp(find.from.value_or(from), settings.least, settings.most);
     return settings;
+  }
+
+  /// Why a stage at the level would take too long to have its percentile; empty if it would not.
+  std::string too_long(double level) const {
+    const FindStagePlan plan = plan_find_stage(options_, rules_, level, per_client_s_, "");
+    const double most_ns =
+        std::max(static_cast<double>(options_.find.hold_ns), kMostWorthwhileS * 1e9 * (1 + 1e-6)) +
+        static_cast<double>(plan.options.period_ns);
+    if (static_cast<double>(plan.measured_ns) <= most_ns) return {};
+    return fmt::format(
+        "p{:g} needs {:.0f} messages, which at {} take {}, and more than a minute is not worth it; "
+        "search higher levels (--find-from, --find-max), or by a lower percentile",
+        100 * rules_.quantile, std::ceil(kLeastMessages / (1 - rules_.quantile) - 1e-6),
+        find_.by == FindBy::kRate ? fmt::format("{:g}/s", level)
+                                  : fmt::format("{:g} client{}", level, level == 1 ? "" : "s"),
+        format_duration(plan.measured_ns));
   }
 
   Result<FindStage> try_level(double level) {
@@ -287,7 +310,9 @@ class LoadFinder {
         plan.options.stages[0].duration_ns + plan.options.stages[1].duration_ns;
     OwnCpu own(measured_from_ns);
     CpuSampler cpus(watch_);
-    auto result = run_load(plan.options, stop_, [&](const LoadProgress& line) { own.add(line); });
+    auto result =
+        whole_ ? run_load(plan.options, stop_, [&](const LoadProgress& line) { own.add(line); })
+               : run_first(plan.options, own);
     if (!result.ok()) {
       // More clients than this host allows is a limit of the generator, once something was tried.
       if (!whole_ || !is_of_host(result.error())) return result.error();
@@ -314,6 +339,21 @@ class LoadFinder {
       whole_ = std::move(*result);
     // One that was stopped before its measured part is not shown.
     return stage.measured_ns > 0 ? done(std::move(stage)) : std::move(stage);
+  }
+
+  /// The first stage ends early if nobody listens, or answers.
+  Result<LoadResult> run_first(LoadOptions options, OwnCpu& own) {
+    options.progress_ns = kNanosPerSecond / 10;
+    std::atomic<bool> stop = stop_.load();
+    return run_load(options, stop, [&](const LoadProgress& line) {
+      own.add(line);
+      const LoadAccounts& a = line.accounts;
+      // Refused ones are lost at once; others, when their time is over.
+      const bool is_silent = a.sent >= kHopeless && a.replied + a.late_replies == 0;
+      const bool are_lost = a.lost >= kHopeless && a.lost >= a.sent / 2;
+      const bool is_over_time = line.elapsed_ns > 2 * (options_.timeout_ns + kNanosPerSecond);
+      if ((is_silent && (are_lost || is_over_time)) || stop_.load()) stop.store(true);
+    });
   }
 
   /// A target that does not answer, or only with errors, is not searched: no level would help.
@@ -399,11 +439,11 @@ FindStagePlan plan_find_stage(const LoadOptions& options, const FindRules& rules
     rate = clients * messages_per_client_s;
   }
   const auto wanted = static_cast<double>(find_messages(rules.quantile));
-  const double least = wanted * kSamplesAbovePercentile / kMessagesAbove;
+  const double least = wanted * kLeastMessages / kMessagesAbove;
   double hold_ns = static_cast<double>(options.find.hold_ns);
   if (rate > 0) {
     hold_ns = std::max(hold_ns, std::min(wanted / rate * 1e9, static_cast<double>(kMostHoldNs)));
-    hold_ns = std::max(hold_ns, 1.05 * least / rate * 1e9);
+    hold_ns = std::max(hold_ns, least / rate * 1e9);
   } else {
     hold_ns = std::max(hold_ns, 5e9);  // as many as come
   }

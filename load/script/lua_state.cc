@@ -208,6 +208,13 @@ void LuaState::take_away_what_reaches_out() {
 }
 
 Status LuaState::compile(std::string_view text, const std::string& name) {
+  if (text.starts_with('\x1b')) {
+    return make_error(
+        ErrorCode::kUsage,
+        fmt::format("{} is compiled Lua, which can break out of the sandbox; give the "
+                    "script's own text",
+                    name));
+  }
   if (text.starts_with('#')) text.remove_prefix(std::min(text.find('\n'), text.size()));
   const int failed = luaL_loadbufferx(state_, text.data(), text.size(), ("@" + name).c_str(), "t");
   if (failed == 0) return {};

@@ -36,6 +36,19 @@ function wrk.format(method, path, headers, body)
   return concat(lines, '\r\n') .. '\r\n\r\n' .. (body or '')
 end
 
+-- wrk calls this, and it calls the script's init(). A script whose init() calls it gets the rest.
+local is_in_init, has_init
+function wrk.init(arguments)
+  if not wrk.headers['Host'] then wrk.headers['Host'] = authority end
+  if has_init and not is_in_init then
+    is_in_init = true
+    init(arguments)
+    is_in_init = false
+  end
+  local formatted = wrk.format()
+  wrk.request = function() return formatted end
+end
+
 function wrk.lookup() return { authority } end
 function wrk.connect() return true end
 
@@ -47,9 +60,8 @@ function thread:stop() stop() end
 local function begin(arguments, period, defined)
   if defined.setup then setup(thread) end
   wrk.thread = thread
-  if defined.init then init(arguments) end
-  local formatted = wrk.format()
-  wrk.request = function() return formatted end
+  has_init = defined.init
+  wrk.init(arguments)
   local request = defined.request and request or wrk.request
   local response = defined.response and response
   local delay = defined.delay and delay

@@ -39,21 +39,28 @@ Error wrong_script(std::string message) {
   return make_error(ErrorCode::kUsage, std::move(message));
 }
 
-Status set_script(LoadDraft& draft, const std::string& path) {
+Status set_script(LoadDraft& draft, const std::string& name) {
+  const std::string path = path_of_file(draft, name);
   auto text = read_file(path, kMostScriptBytes);
   if (!text.ok()) return wrong_script(fmt::format("{}: {}", path, text.error().message));
+  if (text->find_first_not_of(" \t\r\n") == std::string::npos)
+    return wrong_script(
+        fmt::format("{} is empty; write a script in Lua that ends with: return "
+                    "function(client) ... end",
+                    path));
   draft.options.script_text = std::move(*text);
   draft.options.script_name = path.substr(path.rfind('/') + 1);
   return {};
 }
 
 Status set_data(LoadDraft& draft, const std::string& paths) {
-  for (const std::string& path : comma_separated(paths)) {
+  for (const std::string& name : comma_separated(paths)) {
+    const std::string path = path_of_file(draft, name);
     auto table = read_csv_file(path);
     if (!table.ok()) return wrong_script(table.error().message);
     if (table->rows.empty())
       return wrong_script(fmt::format("{}: the file has no rows below its first line", path));
-    draft.options.script_data[path] = *table;
+    draft.options.script_data[name] = *table;
     // By its bare name, too: a script does not know where its data lies.
     draft.options.script_data.emplace(path.substr(path.rfind('/') + 1), std::move(*table));
   }
@@ -178,8 +185,8 @@ WorkloadType script_workload() {
                           "ADDRESSES", set_allowed),
        flag_option("insecure", "Do not verify the certificate of an https:// target",
                    &HttpLoadOptions::insecure),
-       text_option("ca-file", "Certificates to trust, in PEM, instead of the system's",
-                   &HttpLoadOptions::ca_file),
+       of_file(text_option("ca-file", "Certificates to trust, in PEM, instead of the system's",
+                           &HttpLoadOptions::ca_file)),
        script_text_option(
            "script-memory",
            "The most memory of the script's objects; of modules in WebAssembly, of the process",

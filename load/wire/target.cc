@@ -59,12 +59,29 @@ std::string TargetParts::host_header() const {
   return port == (is_tls ? kHttpsPort : kHttpPort) ? name : fmt::format("{}:{}", name, port);
 }
 
+std::string target_without_secrets(std::string_view text) {
+  const size_t scheme = text.find("://");
+  const size_t begin = scheme == std::string_view::npos ? 0 : scheme + 3;
+  // The last '@' before the path; but a password may have been written with a '/' in it.
+  const size_t colon = text.find(':', begin);
+  const size_t end = std::min(text.find_first_of("/?#", begin), text.size());
+  size_t at = text.substr(0, end).rfind('@');
+  if (at == std::string_view::npos && colon < end) {
+    const std::string_view behind = text.substr(colon + 1, end - colon - 1);
+    const bool is_port =
+        !behind.empty() && behind.find_first_not_of("0123456789") == std::string_view::npos;
+    if (!is_port && !text.substr(begin).starts_with('[')) at = text.rfind('@');
+  }
+  if (at == std::string_view::npos || at < begin || colon > at) return std::string(text);
+  return fmt::format("{}***{}", text.substr(0, colon + 1), text.substr(at));
+}
+
 Result<TargetParts> split_target(const std::string& text) {
   const auto wrong = [&](std::string_view why) {
     return make_error(
         ErrorCode::kUsage,
         fmt::format("the target \"{}\": {}; write HOST:PORT, [IPV6]:PORT or http://HOST:PORT/PATH",
-                    text, why));
+                    target_without_secrets(text), why));
   };
   TargetParts parts;
   std::string_view rest = text;
@@ -85,7 +102,11 @@ Result<TargetParts> split_target(const std::string& text) {
       if (parts.path.front() == '?') parts.path.insert(0, "/");
       rest = rest.substr(0, end);
     }
-    if (rest.find('@') != std::string_view::npos) return wrong("leave out the user name");
+    if (rest.find('@') != std::string_view::npos)
+      return wrong(
+          "leave out the user name and password; --header 'Authorization: ...' sends them");
+  } else if (rest.find('@') != std::string_view::npos) {
+    return wrong("leave out the user name and password");
   }
   std::string_view port;
   bool has_port = false;

@@ -35,6 +35,9 @@ struct TargetParts {
   std::string host_header() const;
 };
 
+/// The text of a target for messages: a password in it is shown as "***".
+std::string target_without_secrets(std::string_view text);
+
 /// Parses "HOST:PORT", "[IPV6]:PORT" or "http://HOST[:PORT][/PATH]", also with https://. kUsage
 /// says what is wrong. Pure.
 Result<TargetParts> split_target(const std::string& text);

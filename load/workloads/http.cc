@@ -506,6 +506,7 @@ LoadOption named(LoadOption option, std::string value_name, char letter = 0) {
 }
 
 LoadOption of_host(LoadOption option) {
+  option = of_file(std::move(option));
   option.is_of_host = true;
   option.value_name = "FILE";
   return option;

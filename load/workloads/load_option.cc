@@ -79,6 +79,18 @@ std::string LoadOption::placeholder() const {
   return text;
 }
 
+std::string path_of_file(const LoadDraft& draft, const std::string& name) {
+  if (draft.directory.empty() || name.empty() || name.starts_with('/')) return name;
+  return draft.directory + "/" + name;
+}
+
+LoadOption of_file(LoadOption option) {
+  option.set = [inner = std::move(option.set)](LoadDraft& draft, const std::string& text) {
+    return inner(draft, path_of_file(draft, text));
+  };
+  return option;
+}
+
 LoadOption of_schedule(LoadOption option) {
   option.is_of_schedule = true;
   return option;

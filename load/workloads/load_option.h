@@ -20,6 +20,7 @@ namespace topspin {
 struct LoadDraft {
   LoadOptions options;
   std::map<std::string, std::string> texts;  // of the options that were set, by name
+  std::string directory;                     // of a plan, where its files are; empty: the current
   // The schedule, from which finish_stages() makes options.stages.
   std::optional<std::string> stages;
   std::optional<uint32_t> clients;
@@ -56,6 +57,12 @@ LoadOption option_of_kind(LoadOption::Kind kind, std::string name, std::string h
 /// A list (kList) may be given several times, and is a list in a plan. Its text has one item per
 /// line.
 std::vector<std::string> list_items(const std::string& text);
+
+/// Where the file is that an option names.
+std::string path_of_file(const LoadDraft& draft, const std::string& name);
+
+/// The option, set to path_of_file() of its text.
+LoadOption of_file(LoadOption option);
 
 /// The option with is_of_schedule set.
 LoadOption of_schedule(LoadOption option);

@@ -111,8 +111,9 @@ class SqliteReader final : public SqlReader {
 
 }  // namespace
 
-Result<std::unique_ptr<SqlReader>> SqlReader::open(const std::string& path, DescribeRun describe,
-                                                   std::function<bool()> stop) {
+Result<std::unique_ptr<SqlReader>> open_file_questions(const std::string& path,
+                                                       DescribeRun describe,
+                                                       std::function<bool()> stop) {
   TOPSPIN_ASSIGN(auto connection, open_for_reading(path));
   auto reader = std::make_unique<SqliteReader>(std::move(connection), std::move(describe));
   TOPSPIN_TRY(reader->prepare(std::move(stop)));

@@ -2,6 +2,8 @@
 // words of the documents (store/sql/views.h), and with functions on histograms. docs/sql.md is the
 // reference. The room's door.
 //
+// A team's store (store/team/team_question.cc) is asked in PostgreSQL's SQL, over views of its own.
+//
 // Nothing is changed, and nothing but the database is read. One thread; must not cross a fork.
 #pragma once
 
@@ -50,14 +52,21 @@ class SqlReader {
   virtual ~SqlReader() = default;
 
   /// `describe` is called for a run whose state, or another word of its description, is asked for.
-  /// `stop` is asked every few thousand steps; true ends the question. It may be empty.
+  /// `stop` is asked every few thousand steps; true ends the question. It may be empty. The server
+  /// of a team's store ends a question after `timeout_ns`, by default after a minute.
   static Result<std::unique_ptr<SqlReader>> open(const std::string& path, DescribeRun describe,
-                                                 std::function<bool()> stop);
+                                                 std::function<bool()> stop,
+                                                 std::optional<int64_t> timeout_ns = {});
 
   /// One SELECT. Null if it is refused, and `refusal` says why. REQUIRES: the reader lives longer
   /// than the rows.
   virtual std::unique_ptr<SqlRows> ask(const std::string& sql, SqlRefusal& refusal) = 0;
 };
+
+/// The reader of a file, for SqlReader::open(). Private to store.
+Result<std::unique_ptr<SqlReader>> open_file_questions(const std::string& path,
+                                                       DescribeRun describe,
+                                                       std::function<bool()> stop);
 
 /// A view, for help and documents.
 struct SqlView {
@@ -68,5 +77,7 @@ struct SqlView {
   std::string example;               // a statement
 };
 std::vector<SqlView> sql_views();
+/// Those of a team's store.
+std::vector<SqlView> team_sql_views();
 
 }  // namespace topspin

@@ -1,5 +1,6 @@
 #include "store/team/postgres.h"
 
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -18,7 +19,7 @@ namespace {
   use(PQconnectdbParams) use(PQfinish) use(PQstatus) use(PQerrorMessage) use(PQexec)            \
       use(PQexecParams) use(PQresultStatus) use(PQresultErrorField) use(PQclear) use(PQntuples) \
           use(PQgetisnull) use(PQgetlength) use(PQgetvalue) use(PQftype) use(PQnfields)         \
-              use(PQcmdTuples) use(PQsetNoticeProcessor)
+              use(PQcmdTuples) use(PQfname) use(PQsetNoticeProcessor)
 
 struct Libpq {
 #define TOPSPIN_DECLARE(name) decltype(&::name) name = nullptr;
@@ -101,6 +102,15 @@ std::string_view PostgresRows::bytes(size_t row, size_t column) const {
   return {pq().PQgetvalue(result_, r, c), static_cast<size_t>(pq().PQgetlength(result_, r, c))};
 }
 
+std::vector<PostgresColumn> PostgresRows::columns() const {
+  std::vector<PostgresColumn> columns(static_cast<size_t>(pq().PQnfields(result_)));
+  for (size_t i = 0; i < columns.size(); ++i) {
+    columns[i].name = pq().PQfname(result_, static_cast<int>(i));
+    columns[i].type = pq().PQftype(result_, static_cast<int>(i));
+  }
+  return columns;
+}
+
 Result<std::unique_ptr<PostgresConnection>> PostgresConnection::connect(const std::string& url,
                                                                         bool notices_absence) {
   const Result<Libpq>& libpq = loaded_libpq();
@@ -148,25 +158,29 @@ Error PostgresConnection::failed(const pg_result* result) {
       result == nullptr ? nullptr : pq().PQresultErrorField(result, PG_DIAG_SQLSTATE);
   const char* primary =
       result == nullptr ? nullptr : pq().PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-  last_state_ = state == nullptr ? "" : state;
+  const char* position =
+      result == nullptr ? nullptr : pq().PQresultErrorField(result, PG_DIAG_STATEMENT_POSITION);
   const std::string why = first_line(primary != nullptr ? primary : pq().PQerrorMessage(handle_));
+  last_failure_ = {state == nullptr ? "" : state, why,
+                   position == nullptr ? 0 : std::strtoul(position, nullptr, 10)};
+  const std::string& last_state = last_failure_.state;
   const auto error = [&](ErrorCode code, std::string_view advice) {
     return make_error(code, fmt::format("the store {}: {}{}", name_, why, advice));
   };
-  if (last_state_ == "42501")  // insufficient_privilege
+  if (last_state == "42501")  // insufficient_privilege
     return error(ErrorCode::kPermission,
                  "; ask the store's owner for the role topspin_writer, topspin_reader to read, or "
                  "topspin_worker or topspin_coordinator for workers");
-  if (last_state_ == "3F000" || last_state_ == "42P01")  // no such schema, or table
+  if (last_state == "3F000" || last_state == "42P01")  // no such schema, or table
     return error(ErrorCode::kInput, "; has its owner run `topspin store init`?");
-  if (last_state_ == "42703")  // no such column
+  if (last_state == "42703")  // no such column
     return error(ErrorCode::kInput,
                  "; it was made by an older topspin: its owner should run `topspin store init`");
-  if (last_state_.starts_with("53"))  // disk full, out of memory, too many connections
+  if (last_state.starts_with("53"))  // disk full, out of memory, too many connections
     return error(ErrorCode::kOutput, "; nothing of this was stored, so it can be tried again");
-  if (last_state_.empty() || last_state_.starts_with("57") || last_state_.starts_with("08"))
+  if (last_state.empty() || last_state.starts_with("57") || last_state.starts_with("08"))
     return error(ErrorCode::kOutput, "; the server ended: what is not stored can be sent again");
-  return error(ErrorCode::kInput, fmt::format(" (SQLSTATE {})", last_state_));
+  return error(ErrorCode::kInput, fmt::format(" (SQLSTATE {})", last_state));
 }
 
 Result<PostgresRows> PostgresConnection::checked(pg_result* result) {
@@ -204,6 +218,12 @@ Result<PostgresRows> PostgresConnection::query(const std::string& sql,
   return checked(pq().PQexecParams(handle_, sql.c_str(), static_cast<int>(parameters.size()),
                                    nullptr, values.data(), lengths.data(), formats.data(),
                                    kBinary));
+}
+
+Result<PostgresRows> PostgresConnection::query_texts(const std::string& sql) {
+  constexpr int kText = 0;
+  return checked(
+      pq().PQexecParams(handle_, sql.c_str(), 0, nullptr, nullptr, nullptr, nullptr, kText));
 }
 
 Result<PostgresRows> PostgresConnection::query(const std::string& sql,

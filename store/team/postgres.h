@@ -28,7 +28,20 @@ struct PostgresParameter {
   bool is_bytes = false;  // bytea; otherwise the text form of any type
 };
 
-/// The rows of a query, in binary. Columns count from 0.
+/// What is known of a column, in a result that is text.
+struct PostgresColumn {
+  std::string name;
+  uint32_t type = 0;  // its number in pg_type
+};
+
+/// The last statement that failed.
+struct PostgresFailure {
+  std::string state;    // SQLSTATE, such as "23505"; empty if the server did not answer
+  std::string message;  // the server's own first line
+  size_t position = 0;  // in the statement, in characters from 1; 0: not known
+};
+
+/// The rows of a query. Columns count from 0.
 class PostgresRows {
  public:
   PostgresRows(PostgresRows&& other) noexcept;
@@ -40,8 +53,10 @@ class PostgresRows {
   bool is_null(size_t row, size_t column) const;
   /// Of a column of the type bigint; nullopt for NULL, or if it is of another type.
   std::optional<int64_t> integer(size_t row, size_t column) const;
-  /// Of text or bytea; empty for NULL. Lives as long as the rows.
+  /// Of text or bytea, or of anything if the rows are text; empty for NULL. Lives as long as the
+  /// rows.
   std::string_view bytes(size_t row, size_t column) const;
+  std::vector<PostgresColumn> columns() const;
 
  private:
   friend class PostgresConnection;
@@ -70,9 +85,12 @@ class PostgresConnection {
   /// All parameters are texts.
   Result<PostgresRows> query(const std::string& sql, std::initializer_list<std::string_view> texts);
 
-  /// The SQLSTATE of the last statement that failed, such as "23505"; empty if the server did not
-  /// answer.
-  const std::string& last_state() const { return last_state_; }
+  /// One statement, of any type of columns: all values are texts. A second one behind ';' is an
+  /// error.
+  Result<PostgresRows> query_texts(const std::string& sql);
+
+  const PostgresFailure& last_failure() const { return last_failure_; }
+  const std::string& last_state() const { return last_failure_.state; }
 
   /// Where it is connected, without any secret: "postgresql://ci@db.example/topspin".
   const std::string& name() const { return name_; }
@@ -84,7 +102,7 @@ class PostgresConnection {
 
   pg_conn* handle_;
   std::string name_;
-  std::string last_state_;
+  PostgresFailure last_failure_;
 };
 
 /// BEGIN ... COMMIT; rolls back when it leaves scope uncommitted.

@@ -128,7 +128,7 @@ const std::map<std::string, Room> kRooms = {
     {"store/runs", {{"store/sqlite", "store/schema", "store/flows"}, {}}},
     {"store/retention", {{"store/sqlite", "store/schema", "store/runs"}, {}}},
     {"store/sql", {{"store/sqlite", "store/schema", "store/flows", "store/runs"}, {}}},
-    {"store/team", {{"store/sqlite", "store/schema", "store/runs"}, {}}},
+    {"store/team", {{"store/sqlite", "store/schema", "store/runs", "store/sql"}, {}}},
     {"store/workers", {{"store/team"}, {}}},
     {"tui/terminal", {{}, {}}},
     {"tui/model", {{}, {}}},

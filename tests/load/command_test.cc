@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@
 #include "core/base/unique_fd.h"
 #include "tests/load/misbehaving_tcp_server.h"
 #include "tests/load/misbehaving_udp_server.h"
+#include "tests/support/temp_dir.h"
 
 namespace topspin {
 namespace {
@@ -228,6 +230,18 @@ TEST(LoadCommand, ANameIsTriedAtAllItsAddresses) {
     EXPECT_EQ(nobody.exit_status, 3);
     EXPECT_THAT(nobody.err, HasSubstr("127.0.0.1" + port + " (nobody listens)"));
     EXPECT_THAT(nobody.err, HasSubstr("[::1]" + port + " (nobody listens)"));
+  }
+}
+
+TEST(LoadCommand, AScriptThatIsEmptyOrCompiledIsSaidToBe) {
+  const test::TempDir dir;
+  std::ofstream(dir.file("empty.lua")) << " \n";
+  std::ofstream(dir.file("compiled.lua")) << "\x1bLJ\x02";
+  for (const auto& [name, words] : {std::pair{"empty.lua", "empty.lua is empty"},
+                                    {"compiled.lua", "compiled.lua is compiled Lua"}}) {
+    const Outcome outcome = run_load_program({"script", dir.file(name), "--target", "127.0.0.1:9"});
+    EXPECT_EQ(outcome.exit_status, 2) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr(words));
   }
 }
 

@@ -207,13 +207,23 @@ TEST(Find, MoreClientsThanTheHostAllowsIsTheGeneratorsLimit) {
 
 TEST(Find, StopsAtItsMaximumAndAtASignal) {
   PacedServer server(2000);
+  const test::TempDir dir;
   const Outcome all =
       load({"http", "--target", server.url(), "--find", "p50(reply_latency) < 1s", "--find-from",
-            "100", "--find-max", "150", "--find-hold", "300ms", "--format", "json"});
+            "100", "--find-max", "150", "--find-hold", "300ms", "--format", "json", "--db",
+            dir.file("find.db"), "--label", "find_by=me"});
   const json most = result_of(all);
   EXPECT_EQ(all.exit_code, 0);
   EXPECT_EQ(most["find"]["end"], "most");
   EXPECT_EQ(most["find"]["kept"], 150.0);
+  // A run keeps the answer in its labels, except in those that the user gave.
+  const Outcome kept =
+      test::Process({TOPSPIN_LOAD_PROGRAM, "sql", "--db", dir.file("find.db"),
+                     "SELECT key, value FROM labels ORDER BY key", "--format", "csv"})
+          .finish();
+  EXPECT_THAT(kept.out, HasSubstr("\"find\",\"p50(reply_latency) < 1s\"\r\n"));
+  EXPECT_THAT(kept.out, HasSubstr("\"find_by\",\"me\"\r\n\"find_end\",\"most\"\r\n"
+                                  "\"find_kept\",\"150\"\r\n"));
 
   test::Process stopped({TOPSPIN_LOAD_PROGRAM, "load", "http", "--target", server.url(), "--find",
                          "p99(reply_latency) < 1s", "--format", "json"});
@@ -234,6 +244,35 @@ TEST(Find, NobodyThereIsNoAnswer) {
                                 "p50(reply_latency) < 5ms", "--find-hold", "200ms"});
   EXPECT_EQ(outcome.exit_code, 3);
   EXPECT_THAT(outcome.out, HasSubstr("nobody listens on"));
+  // The first stage is not played to its end: 2,000 messages for a p99, 20,000 for a p99.9.
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"http"},
+                                                {"tcp-connect"},
+                                                {"http", "--threads", "2"},
+                                                {"udp-pingpong", "--timeout", "200ms"}}) {
+    std::vector<std::string> all = words;
+    all.insert(all.end(), {"--target", fmt::format("127.0.0.1:{}", port), "--find",
+                           "p99(reply_latency) < 5ms", "--find-hold", "100s", "--format", "json"});
+    const Outcome soon = load(all);
+    EXPECT_EQ(soon.exit_code, 3) << soon.err;
+    const json result = result_of(soon);
+    EXPECT_LT(result["sent"].get<uint64_t>(), 2000u) << words.back();
+    EXPECT_EQ(result["lost"], result["sent"]) << words.back();
+    EXPECT_THAT(result["invalid_reasons"].dump(), HasSubstr("nobody listens on"));
+  }
+}
+
+TEST(Find, ALevelThatTakesMoreThanAMinuteForItsPercentileIsNotTried) {
+  // Nothing is sent, so nobody needs to listen.
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"http", "--find-max", "5"},
+                                                {"http", "--find-from", "17"},
+                                                {"http", "--period", "1s", "--find-max", "10"},
+                                                {"udp-pingpong", "--find-from", "17"}}) {
+    std::vector<std::string> all = words;
+    all.insert(all.end(), {"--target", "127.0.0.1:9", "--find", "p99(reply_latency) < 5ms"});
+    const Outcome refused = load(all);
+    EXPECT_EQ(refused.exit_code, 2) << words.back();
+    EXPECT_THAT(refused.err, HasSubstr("p99 needs 1050 messages")) << words.back();
+  }
 }
 
 TEST(Find, RefusesWhatCannotBe) {

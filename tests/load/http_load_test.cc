@@ -1,6 +1,6 @@
 // The workload http against servers that were not written here: nginx over HTTP/1.1 and HTTP/2,
-// plain and inside TLS, whose access log must say the same. And against hostile servers: the
-// accounts balance, whatever the server sends.
+// plain and inside TLS, whose access log must say the same; haproxy, whose counters must. And
+// against hostile servers: the accounts balance, whatever the server sends.
 #include <atomic>
 #include <csignal>
 #include <fstream>
@@ -13,6 +13,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/resource.h>
+#include <sys/un.h>
 
 #include "core/base/unique_fd.h"
 #include "load/load.h"
@@ -420,6 +421,131 @@ TEST_F(Nginx, AThreadThatCannotBeginEndsTheLoad) {
               HasSubstr("cannot read certificates"));
 }
 
+/// haproxy, which answers by itself, and counts what each of its frontends did.
+class Haproxy : public testing::Test {
+ protected:
+  void SetUp() override {
+    const std::string haproxy = test::find_program("haproxy");
+    if (haproxy.empty()) TOPSPIN_SKIP("haproxy is not installed, nor fetched by cmake/setup test");
+    const std::string openssl = test::find_program("openssl");
+    if (openssl.empty()) TOPSPIN_SKIP("the program openssl is not installed");
+    test::Process made({openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+                        "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
+                        "-keyout", dir_.file("both.pem.key"), "-out", dir_.file("both.pem")});
+    ASSERT_EQ(made.finish().exit_code, 0);
+    std::ofstream conf(dir_.file("conf"));
+    conf << "global\n  nbthread 1\n  stats socket " << dir_.file("stats")
+         << " level admin\ndefaults\n  mode http\n  timeout client 30s\n  timeout server 30s\n"
+            "  timeout connect 5s\n";
+    for (const auto& [name, how] : std::vector<std::pair<std::string, std::string>>{
+             {"plain", ""},
+             {"h2c", "proto h2"},
+             {"tls", "ssl crt " + dir_.file("both.pem")},
+             {"h2", "ssl crt " + dir_.file("both.pem") + " alpn h2"}}) {
+      ports_[name] = test::free_port(SOCK_STREAM);
+      conf << "frontend " << name << "\n  bind 127.0.0.1:" << ports_[name] << " " << how << "\n"
+           << "  http-request return status 404 content-type text/plain string no if { path "
+              "/missing }\n"
+              "  http-request return status 503 if { path /away }\n"
+              "  http-request reject if { path /reject }\n"
+              "  http-request return status 200 content-type text/plain string \"Hello\"\n";
+    }
+    conf.close();
+    server_ = std::make_unique<test::Server>(
+        std::vector<std::string>{haproxy, "-db", "-f", dir_.file("conf")});
+    ASSERT_TRUE(test::becomes_true([&] { return !counters("plain").empty(); }))
+        << server_->finish().err;
+  }
+
+  LoadOptions load(const std::string& frontend, const std::string& path = "/") const {
+    const bool is_tls = frontend == "tls" || frontend == "h2";
+    LoadOptions options = http_load(
+        fmt::format("{}://127.0.0.1:{}{}", is_tls ? "https" : "http", ports_.at(frontend), path));
+    options.http.http2 = frontend == "h2" || frontend == "h2c";
+    if (is_tls) options.http.ca_file = dir_.file("both.pem");
+    return options;
+  }
+
+  using Counters = std::map<std::string, uint64_t>;
+  /// What haproxy says of a frontend: "show stat" is CSV with a line of names.
+  Counters counters(const std::string& frontend) const {
+    const UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    dir_.file("stats").copy(static_cast<char*>(address.sun_path), sizeof address.sun_path - 1);
+    if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return {};
+    const std::string_view question = "show stat\n";
+    (void)!write(fd.get(), question.data(), question.size());
+    std::string text;
+    std::array<char, 4096> part{};
+    for (ssize_t got = 0; (got = read(fd.get(), part.data(), part.size())) > 0;)
+      text.append(part.data(), static_cast<size_t>(got));
+    std::istringstream lines(text);
+    std::vector<std::string> names;
+    for (std::string line; std::getline(lines, line);) {
+      std::vector<std::string> cells;
+      std::istringstream row(line);
+      for (std::string cell; std::getline(row, cell, ',');) cells.push_back(cell);
+      if (names.empty()) {
+        names = cells;
+        continue;
+      }
+      if (cells.size() < 2 || cells[0] != frontend || cells[1] != "FRONTEND") continue;
+      Counters found;
+      for (size_t i = 0; i < std::min(names.size(), cells.size()); ++i) {
+        if (!cells[i].empty() && cells[i].find_first_not_of("0123456789") == std::string::npos)
+          found[names[i]] = std::stoull(cells[i]);
+      }
+      return found;
+    }
+    return {};
+  }
+
+ private:
+  test::TempDir dir_;
+  std::map<std::string, int> ports_;
+  std::unique_ptr<test::Server> server_;
+};
+
+TEST_F(Haproxy, CountsWhatTheLoadCounts) {
+  for (const std::string frontend : {"plain", "h2c", "tls", "h2"}) {
+    for (const std::string path : {"/", "/missing", "/away"}) {
+      SCOPED_TRACE(frontend + " " + path);
+      const Counters before = counters(frontend);
+      const LoadResult result = run(load(frontend, path));
+      Counters grown = counters(frontend);
+      for (auto& [name, value] : grown) value -= std::min(value, before.at(name));
+      const LoadAccounts& a = result.total.accounts;
+      EXPECT_EQ(a.lost, 0u);
+      EXPECT_EQ(a.http_errors, path == "/" ? 0 : a.replied);
+      EXPECT_EQ(grown["req_tot"], a.sent);
+      EXPECT_EQ(grown[path == "/"          ? "hrsp_2xx"
+                      : path == "/missing" ? "hrsp_4xx"
+                                           : "hrsp_5xx"],
+                a.replied);
+      EXPECT_EQ(grown["conn_tot"], result.tcp->connected);
+    }
+  }
+}
+
+TEST_F(Haproxy, AConnectionPerRequestAndOneThatIsClosedWithoutAnAnswer) {
+  for (const std::string frontend : {"plain", "tls"}) {
+    SCOPED_TRACE(frontend);
+    const Counters before = counters(frontend);
+    LoadOptions options = load(frontend);
+    options.http.requests_per_connection = 1;
+    const LoadResult closing = run(options);
+    const Counters between = counters(frontend);
+    EXPECT_EQ(closing.total.accounts.lost, 0u);
+    EXPECT_EQ(closing.tcp->connected, closing.total.accounts.sent);
+    EXPECT_EQ(between.at("conn_tot") - before.at("conn_tot"), closing.tcp->connected);
+    const LoadResult rejected = run(load(frontend, "/reject"));
+    const Counters after = counters(frontend);
+    EXPECT_EQ(rejected.total.accounts.lost, rejected.total.accounts.sent);
+    EXPECT_EQ(after.at("dreq") - between.at("dreq"), rejected.total.accounts.sent);
+  }
+}
+
 /// Sends to each connection a beginning, and then more and more, whatever it is asked.
 class HostileServer {
  public:
@@ -474,7 +600,8 @@ class HostileServer {
       std::erase_if(connections, [](const Connection& one) { return !one.fd; });
       if (!did_something) {
         pollfd wait{fd_.get(), POLLIN, 0};
-        poll(&wait, 1, 5);
+        // One that sends without end is there when a byte fits.
+        poll(&wait, 1, behaviour_.every_ms == 0 && !behaviour_.more.empty() ? 0 : 5);
       }
     }
   }
@@ -650,6 +777,56 @@ TEST(HostileHttp, AnEndlessAnswerKeepsNoThread) {
   ASSERT_TRUE(result.ok()) << result.error().message;
   EXPECT_GT(result->total.accounts.sent, 0u);
   EXPECT_EQ(result->total.accounts.lost, result->total.accounts.sent);
+}
+
+/// The same over HTTP/2: frames of a type that nobody knows, which are read and ignored.
+TEST(HostileHttp, EndlessFramesOfHttp2KeepNoThread) {
+  const std::string settings("\0\0\0\4\0\0\0\0\0", 9), unknown("\0\0\0\xfa\0\0\0\0\0", 9);
+  std::string frames;
+  for (int i = 0; i < 20'000; ++i) frames += unknown;
+  HostileServer server({settings, frames});
+  LoadOptions options = http_load(server.url("http"), "3:3 over 100ms");
+  options.http.http2 = true;
+  options.period_ns = 100 * kMs;
+  options.timeout_ns = 60 * kMs;
+  const LoadResult result = run(options);
+  EXPECT_EQ(result.tcp->timeouts, result.total.accounts.sent);
+  EXPECT_GT(result.total.accounts.sent, 0u);
+  // One turn at a time, and yet it is read: more than a few buffers.
+  EXPECT_GT(server.bytes_sent(), 1'000'000u);
+}
+
+/// The same inside TLS, by a server of OpenSSL's own, which sends a file of 128 MB: a turn without
+/// an end would read all of it.
+TEST(HostileHttp, ALongAnswerInTlsKeepsNoThread) {
+  const std::string openssl = test::find_program("openssl");
+  if (openssl.empty()) TOPSPIN_SKIP("the program openssl is not installed");
+  const test::TempDir dir;
+  const int port = test::free_port(SOCK_STREAM);
+  test::Process made({openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout",
+                      dir.file("key.pem"), "-out", dir.file("own.pem"), "-subj", "/CN=x"});
+  ASSERT_EQ(made.finish().exit_code, 0);
+  std::string interim;
+  while (interim.size() < 1'000'000) interim += "HTTP/1.1 100 Go\r\n\r\n";
+  {
+    std::ofstream page(dir.file("page"));
+    for (int i = 0; i < 128; ++i) page << interim;
+  }
+  test::Server server(
+      {"sh", "-c",
+       fmt::format("cd {} && exec {} s_server -quiet -HTTP -accept {} -cert own.pem "
+                   "-key key.pem",
+                   dir.path().string(), openssl, port)});
+  ASSERT_TRUE(test::becomes_true([&] { return test::accepts_connections(port); }));
+  LoadOptions options = http_load(fmt::format("https://127.0.0.1:{}/page", port), "1:1 over 300ms");
+  options.http.insecure = true;
+  options.period_ns = 150 * kMs;
+  options.timeout_ns = 100 * kMs;
+  const LoadResult result = run(options);
+  EXPECT_EQ(result.total.accounts.lost, result.total.accounts.sent);
+  EXPECT_GT(result.tcp->timeouts, 0u);
+  EXPECT_GT(result.bytes_received, 16'384u);
+  EXPECT_LT(result.bytes_received, 64'000'000u);
 }
 
 TEST(HostileHttp, ResetsAreResets) {

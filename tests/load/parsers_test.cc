@@ -266,6 +266,22 @@ TEST(Target, AZoneIsForThisMachineAndNotForTheServer) {
   EXPECT_EQ(split_target("http://[fe80::1%25eth0]:8080/")->host_header(), "[fe80::1]:8080");
 }
 
+TEST(Target, APasswordIsNotRepeated) {
+  for (const std::string text :
+       {"http://bob:secret@h/", "http://bob:secret@h:x/", "https://bob:sec/ret@h/",
+        "bob:secret@h:9", "ftp://bob:secret@h", "http://bob:sec?ret@h/a", "http://:secret@h",
+        "http://bob:se#cret@h"}) {
+    const auto parts = split_target(text);
+    ASSERT_FALSE(parts.ok()) << text;
+    EXPECT_THAT(parts.error().message, Not(HasSubstr("sec"))) << text;
+    EXPECT_THAT(parts.error().message, Not(HasSubstr("cret"))) << text;
+    EXPECT_THAT(parts.error().message, HasSubstr(":***@h")) << text;
+  }
+  for (const std::string text :
+       {"http://h:80/a:b@c", "http://[::1]:80/@", "http://h/?q=a:b@c", "h:9"})
+    EXPECT_EQ(target_without_secrets(text), text);
+}
+
 TEST(Target, WhatIsRefusedIsNamed) {
   const auto why = [](const std::string& text) {
     const auto parts = split_target(text);

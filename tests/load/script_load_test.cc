@@ -193,6 +193,29 @@ end)"));
   ASSERT_EQ(result.script->steps.size(), 1u);
   EXPECT_EQ(result.script->steps[0].accounts.lost, 2u);
   EXPECT_TRUE(says(result, "the script failed, for: 3 of 4 clients"));
+  EXPECT_TRUE(says(result, ": mostly test.lua:6: attempt to index"));
+}
+
+// wrk itself calls wrk.init(), which calls init(). Scripts of its third version call it there.
+TEST(Script, AScriptOfWrkMayCallItsInit) {
+  MisbehavingTcpServer server({});
+  const LoadResult result = run(script("http://" + server.target() + "/", "2:2 over 300ms", R"(
+local calls, page = 0
+function init(arguments)
+  calls = calls + 1
+  assert(wrk.request == nil or calls == 1)
+  wrk.init(arguments)
+  assert(#wrk.headers['Host'] > 0)
+  page = wrk.request()
+  wrk.headers['X-Of-Init'] = 'yes'
+end
+function request()
+  assert(calls == 1, 'init was called ' .. calls .. ' times')
+  assert(wrk.request():find('X%-Of%-Init: yes'))
+  return page
+end)"));
+  EXPECT_EQ(result.script->clients_failed, 0u);
+  EXPECT_GT(result.total.accounts.sent, 0u);
 }
 
 TEST(Script, ALoopWithoutAWaitAndAHeapWithoutEndEndOnlyTheirClient) {

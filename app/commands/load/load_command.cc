@@ -11,6 +11,7 @@
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include "app/commands/commands.h"
@@ -96,6 +97,18 @@ WriterOptions writer_options() {
   return options;
 }
 
+/// What a search found, for a run's labels: its stages are the run's.
+void add_find_labels(const LoadFind& find, std::map<std::string, std::string>& labels) {
+  const auto add = [&](const char* key, std::string value) {  // the user's own come first
+    labels.emplace(key, std::move(value));
+  };
+  add("find", fmt::format("{}", fmt::join(find.rules, " and ")));
+  add("find_by", std::string(find_by_name(find.by)));
+  add("find_end", std::string(find_end_name(find.end)));
+  if (find.kept) add("find_kept", fmt::format("{:.10g}", *find.kept));
+  if (find.failed) add("find_failed", fmt::format("{:.10g}", *find.failed));
+}
+
 /// Stores the result as a run that observed only the load.
 Status store_result(const LoadArguments& arguments, const LoadOptions& load,
                     const LoadResult& result) {
@@ -106,6 +119,7 @@ Status store_result(const LoadArguments& arguments, const LoadOptions& load,
   run.host = read_host_info();
   run.topspin_version = kVersion;
   TOPSPIN_ASSIGN(run.labels, parse_labels(arguments.labels));
+  if (result.find) add_find_labels(*result.find, run.labels);
   run.command = {"topspin", "load", std::string(workload_name(result.workload)), "--target",
                  result.target};
   run.settings.subject = "none";

@@ -45,7 +45,15 @@ int push(const PushOptions& o) {
                  ? ""
                  : fmt::format(", {} left out that are still being recorded", pushed->recording));
   for (const std::string& sentence : pushed->doubts) say(sentence);
-  return pushed->failed == 0 ? 0 : exit_code(ErrorCode::kInput);
+  if (pushed->failed > 0) return exit_code(ErrorCode::kInput);
+  // Without names it is a matter of course that such a run comes with a later push.
+  if (pushed->recording == 0 || o.runs.empty()) return 0;
+  say(fmt::format("{} being recorded, so nothing of {} was stored; push again when it has ended",
+                  pushed->recording == 1
+                      ? "a run that you named is still"
+                      : fmt::format("{} runs that you named are still", pushed->recording),
+                  pushed->recording == 1 ? "it" : "them"));
+  return exit_code(ErrorCode::kInvalidRun);
 }
 
 struct PullOptions {
@@ -125,8 +133,8 @@ void add_push_command(CLI::App& root, Action& action) {
                   "A run that the store has is not sent again, so push can be repeated: after an "
                   "error it goes on where it ended. {}\n"
                   "\n"
-                  "Exit codes: 0 success; 2 wrong usage; 4 permission; 5 input or output, or a "
-                  "damaged run was left out.",
+                  "Exit codes: 0 success; 2 wrong usage; 3 a run that you named is still being "
+                  "recorded; 4 permission; 5 input or output, or a damaged run was left out.",
                   kAddressNote));
   command->callback([o, &action] { action = [o] { return push(*o); }; });
 }

@@ -85,9 +85,6 @@ TEST(Plan, TheExampleIsAPlanAndSaysTheDefaults) {
 
 TEST(Plan, TheReadyPlansAreAccepted) {
   size_t plans = 0;
-  // Scripts are found from the folder in which topspin runs.
-  const auto before = std::filesystem::current_path();
-  std::filesystem::current_path(TOPSPIN_SOURCE_DIR);
   for (const auto& entry :
        std::filesystem::directory_iterator(std::string(TOPSPIN_SOURCE_DIR) + "/bench/plans")) {
     if (entry.path().extension() != ".toml") continue;
@@ -97,7 +94,6 @@ TEST(Plan, TheReadyPlansAreAccepted) {
     EXPECT_TRUE(plan.ok()) << plan.error().message;
     ++plans;
   }
-  std::filesystem::current_path(before);
   EXPECT_GE(plans, 14u);
 }
 
@@ -423,6 +419,28 @@ TEST(Plan, AScriptIsReadAndTriedWithThePlan) {
   EXPECT_THAT(plan("bad.lua", "users.csv").error().message, HasSubstr("bad.lua:2: "));
   EXPECT_THAT(plan("none.lua", "users.csv").error().message, HasSubstr("p.toml:6: load.script: "));
   EXPECT_THAT(plan("good.lua", "good.lua").error().message, HasSubstr("p.toml:7: load.data: "));
+}
+
+TEST(Plan, FilesOfALoadAreFoundBesideThePlan) {
+  const test::TempDir dir;
+  std::ofstream(dir.file("good.lua")) << "return function(client) client:sleep(1) end\n";
+  std::ofstream(dir.file("users.csv")) << "name\nann\n";
+  const std::string subject = "[subject.a]\ncommand = [\"true\"]\n[load]\n";
+  const auto script = parse_plan(subject +
+                                     "target = \"127.0.0.1:1\"\nworkload = \"script\"\n"
+                                     "script = \"good.lua\"\ndata = \"./users.csv\"\n",
+                                 dir.file("p.toml"));
+  ASSERT_TRUE(script.ok()) << script.error().message;
+  EXPECT_EQ(script->load->script_name, "good.lua");
+  // A script names its data as the plan does.
+  EXPECT_EQ(script->load->script_data.at("./users.csv").rows.size(), 1u);
+  const auto http = parse_plan(subject +
+                                   "target = \"https://127.0.0.1:1/\"\nworkload = \"http\"\n"
+                                   "body_file = \"users.csv\"\nca_file = \"/etc/ca.pem\"\n",
+                               dir.file("p.toml"));
+  ASSERT_TRUE(http.ok()) << http.error().message;
+  EXPECT_EQ(http->load->http.body_file, dir.file("users.csv"));
+  EXPECT_EQ(http->load->http.ca_file, "/etc/ca.pem");
 }
 
 TEST(PlanOrder, EverySubjectRunsOnceARepeatAndTheSeedDecides) {

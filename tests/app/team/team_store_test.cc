@@ -160,6 +160,26 @@ TEST_F(TeamStore, PushingTwiceOrTwoAtOnceStoresEachRunOnce) {
   EXPECT_EQ(count("run"), "6\n");
 }
 
+TEST_F(TeamStore, ARunThatIsBeingRecordedIsNotPushedAndOneWhoNamedItIsTold) {
+  START_SERVER();
+  Process recording({topspin_binary(), "record", "-i", "lo", "--db", db(), "udp port 9"});
+  for (int i = 0; i < 300 && topspin({"list", "--db", db(), "--status", "running"}).out.empty();
+       ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  const Outcome named = topspin({"push", "last", "--db", db(), "--to", address()});
+  const Outcome all = push(db(), address());
+  recording.send(SIGINT);
+  const Outcome ended = recording.finish();
+  if (ended.exit_code == 4) TOPSPIN_SKIP("cannot capture here: " + ended.err);
+  EXPECT_EQ(named.exit_code, 3) << named.err;
+  EXPECT_THAT(named.err, HasSubstr("still being recorded, so nothing of it was stored"));
+  // Who named none gets what is complete.
+  EXPECT_EQ(all.exit_code, 0) << all.err;
+  EXPECT_THAT(all.out, HasSubstr("3 pushed, 0 already there, 1 left out"));
+  EXPECT_EQ(topspin({"push", "last", "--db", db(), "--to", address()}).exit_code, 0);
+  EXPECT_EQ(count("run"), "4\n");
+}
+
 TEST_F(TeamStore, APlanPushesItsRunsAndAStoreThatIsAwayChangesNoVerdict) {
   START_SERVER();
   const auto plan = [&](const std::string& store) {
@@ -377,6 +397,133 @@ TEST_F(TeamStore, WhatStrangersPutThereHarmsNobody) {
   }
 }
 
+TEST_F(TeamStore, AQuestionInSqlReadsTheProjectsRunsAndChangesNothing) {
+  START_SERVER();
+  ASSERT_EQ(push(db(), address()).exit_code, 0);
+  ASSERT_EQ(push(db(), address("other")).exit_code, 0);
+  ASSERT_EQ(server_->sql("CREATE USER viewer LOGIN; GRANT topspin_reader TO viewer").err, "");
+  const auto ask = [&](const std::string& sql, std::vector<std::string> more = {},
+                       const std::string& user = "viewer") {
+    more.insert(more.begin(), {"sql", sql, "--db", address("shop", user)});
+    return topspin(more);
+  };
+  // The same as psql says, of the project's runs only.
+  for (const auto& [question, psql] : std::vector<std::pair<std::string, std::string>>{
+           {"SELECT count(*) AS n FROM runs",
+            "SELECT count(*) FROM topspin.runs WHERE project = 'shop'"},
+           {"SELECT count(*) AS n FROM topspin.runs", "SELECT count(*) FROM topspin.runs"},
+           {"SELECT count(*) AS n FROM metrics;",
+            "SELECT count(*) FROM topspin.metrics WHERE project = 'shop'"},
+           {"SELECT value AS n FROM labels WHERE key = 'n' ORDER BY value DESC LIMIT 1 -- last",
+            "SELECT 2"},
+           {"WITH a AS (SELECT number FROM runs) SELECT sum(number) AS n FROM a", "SELECT 6"},
+           {"SELECT sum(reply_latency_ns_count) AS n FROM (VALUES (9223372036854775807)) v "
+            "(reply_latency_ns_count)",
+            "SELECT 9223372036854775807"},
+           {"/* a */ with RECURSIVE a(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM a WHERE i < 4)"
+            " SELECT i * (SELECT count(*) FROM runs) AS n FROM a ORDER BY i DESC LIMIT 1",
+            "SELECT 12"},
+           {"(SELECT 1 AS n) UNION (SELECT 1)", "SELECT 1"},
+           {"SELECT round(1.5, 2) AS n", "SELECT 1.5"},
+           {"SELECT true AS n", "SELECT 1"},
+           {"SELECT encode(data, 'hex') = encode(data, 'hex') AS n FROM topspin.file_chunk LIMIT 1",
+            "SELECT 1"}}) {
+    const Outcome asked = ask(question, {"--format", "csv"});
+    EXPECT_EQ(asked.exit_code, 0) << question << asked.err;
+    EXPECT_EQ(std::regex_replace(asked.out, std::regex("[\r\"]"), ""),
+              "n\n" + server_->sql(psql).out)
+        << question;
+  }
+  // More rows than are fetched at once, in order, and values of each type.
+  const Outcome many =
+      ask("SELECT i FROM generate_series(1, 30000) AS i ORDER BY i", {"--format", "csv"});
+  EXPECT_EQ(many.exit_code, 0) << many.err;
+  EXPECT_EQ(std::count(many.out.begin(), many.out.end(), '\n'), 30001);
+  EXPECT_TRUE(many.out.ends_with("\n29999\r\n30000\r\n"));
+  const Outcome typed = ask(
+      "SELECT NULL AS a, 1.25 AS b, '\\x00ff'::bytea AS c, 'x' AS d, 'NaN'::float8 AS e, 7 AS d",
+      {"--format", "json"});
+  EXPECT_THAT(typed.out, HasSubstr(R"({"a":null,"b":1.25,"c":"00ff","d":"x","e":null,"d_2":7})"))
+      << typed.err;
+  EXPECT_THAT(ask("SELECT number, status FROM runs").out, HasSubstr("complete"));
+  EXPECT_THAT(ask("SELECT number FROM runs WHERE number < 0").err, HasSubstr("no such row"));
+
+  // Nothing is changed, also by one who may.
+  const std::string before = server_->sql("SELECT * FROM topspin.run ORDER BY 1, 2").out;
+  for (const std::string& user : {"viewer", "owner"}) {
+    for (const std::string sql :
+         {"DELETE FROM topspin.run", "INSERT INTO topspin.label VALUES ('a')",
+          "DROP TABLE topspin.run", "SELECT 1; DELETE FROM topspin.run",
+          "SELECT 1); DELETE FROM topspin.run; SELECT (1", "COMMIT",
+          "SET default_transaction_read_only = off", "COPY topspin.run TO '/tmp/x'",
+          "WITH gone AS (DELETE FROM topspin.run RETURNING 1) SELECT * FROM gone",
+          "SELECT * FROM topspin.run FOR UPDATE", "SELECT 1 INTO topspin.copied",
+          "EXPLAIN SELECT 1", "", " ; ", "VACUUM"}) {
+      const Outcome refused = ask(sql, {}, user);
+      if (sql.empty()) continue;  // lists the views
+      EXPECT_EQ(refused.exit_code, 2) << sql << refused.err;
+      EXPECT_EQ(refused.out, "") << sql;
+    }
+    EXPECT_THAT(ask("SELECT set_config('transaction_read_only', 'off', false)", {}, user).err,
+                HasSubstr("read-write"));
+  }
+  EXPECT_EQ(server_->sql("SELECT * FROM topspin.run ORDER BY 1, 2").out, before);
+
+  // What a person gets wrong.
+  const auto says = [&](const std::string& sql, const std::string& words) {
+    const Outcome refused = ask(sql);
+    EXPECT_EQ(refused.exit_code, 2) << sql;
+    EXPECT_THAT(refused.err, HasSubstr(words)) << sql;
+  };
+  says("SELECT percentile(reply_latency_ns, 0.99) FROM topspin.total",
+       "percentile() works in files only. The view metrics has percentiles");
+  says("SELECT percentile(reply_latency_ns, 0.99) FROM totals", "The view metrics has percentiles");
+  says("SELECT * FROM ticks", "topspin pull RUN -o FILE.db");
+  says("SELECT * FROM rums", "lists the views");
+  says("SELECT 1/0", "division by zero");
+  const Outcome midway =
+      ask("SELECT 100 / (i - 20000) FROM generate_series(1, 30000) AS i", {"--format", "csv"});
+  EXPECT_EQ(midway.exit_code, 2);
+  EXPECT_THAT(midway.err, HasSubstr("division by zero"));
+  says("SELECT '\xc3\xa9', pakets FROM metrics",
+       "\n  SELECT '\xc3\xa9', pakets FROM metrics\n              ^\n");
+  says("WITH a AS (SELECT 1) SELECT pakets FROM a",
+       "\n  WITH a AS (SELECT 1) SELECT pakets FROM a\n                              ^\n");
+  const Outcome slow = ask("SELECT pg_sleep(60)", {"--timeout", "300ms"});
+  EXPECT_EQ(slow.exit_code, 5);
+  EXPECT_THAT(slow.err, HasSubstr("longer than 300ms"));
+  ASSERT_EQ(server_->sql("CREATE USER nobody LOGIN").err, "");
+  const Outcome unknown = ask("SELECT 1", {}, "nobody");
+  EXPECT_EQ(unknown.exit_code, 4) << unknown.err;
+  EXPECT_THAT(unknown.err, HasSubstr("topspin_reader"));
+
+  // Texts are as hostile as those of a file, the names of columns and the server's errors as well.
+  for (const std::string sql : {R"(SELECT E'\x1b[31mred' AS "a\x1bb")",
+                                "SELECT * FROM \"\x1b[31m\"", "SELECT 1 AS \"\x1b[2J\""}) {
+    const Outcome hostile = ask(sql);
+    EXPECT_THAT(hostile.out + hostile.err, Not(HasSubstr("\x1b"))) << sql;
+  }
+
+  // What is listed is what there is.
+  const Outcome listed = topspin({"sql", "--db", address()});
+  EXPECT_EQ(listed.exit_code, 0);
+  std::string columns;
+  std::istringstream rows(
+      server_
+          ->sql("SELECT column_name FROM information_schema.columns WHERE table_schema = 'topspin'"
+                " AND table_name IN ('runs', 'metrics', 'labels')")
+          .out);
+  for (std::string column; std::getline(rows, column);) EXPECT_THAT(listed.out, HasSubstr(column));
+  const std::regex example("topspin sql --db ADDRESS \"([^\"]*)\"");
+  size_t examples = 0;
+  for (std::sregex_iterator it(listed.out.begin(), listed.out.end(), example), end; it != end;
+       ++it) {
+    ++examples;
+    EXPECT_EQ(ask((*it)[1]).exit_code, 0) << (*it)[1];
+  }
+  EXPECT_EQ(examples, 3u);
+}
+
 // What PostgreSQL 13, Citus, CockroachDB and YugabyteDB do not all document is not used: only
 // PostgreSQL is here to be tried.
 TEST_F(TeamStore, OnlySqlThatItsKinUnderstandIsSent) {
@@ -390,6 +537,7 @@ TEST_F(TeamStore, OnlySqlThatItsKinUnderstandIsSent) {
         {"gate", "--history"},
         {"explain", "last~1"},
         {"accept", "last", "--because", "x"},
+        {"sql", "SELECT number FROM runs"},
         {"export", "--format", "junit"}}) {
     std::vector<std::string> command = words;
     command.insert(command.end(), {"--db", address()});
@@ -400,12 +548,13 @@ TEST_F(TeamStore, OnlySqlThatItsKinUnderstandIsSent) {
   const std::regex statement("LOG:  (?:statement|execute <unnamed>): (.*)");
   const std::regex refused(
       "\\b(SERIAL|BIGSERIAL|SEQUENCE|nextval|LISTEN|NOTIFY|EXTENSION|lo_[a-z]+|TRIGGER|FUNCTION|"
-      "INHERITS|TABLESPACE|ADVISORY|pg_advisory\\w*|COPY|CURSOR|DECLARE|LATERAL|UNLOGGED|TEMP|"
+      "INHERITS|TABLESPACE|ADVISORY|pg_advisory\\w*|COPY|LATERAL|UNLOGGED|TEMP|"
       "TEMPORARY|REFERENCES|FOREIGN|CHECK|GENERATED|IDENTITY|DOMAIN|ENUM|MERGE|VACUUM|LOCK|RULE|"
       "MATERIALIZED|PARTITION|SAVEPOINT|jsonb?|regclass|ctid|pg_catalog)\\b",
       std::regex::icase);
   const std::regex known(
-      "^(BEGIN|COMMIT|ROLLBACK|SELECT |INSERT INTO topspin(?:_workers)?\\.|"
+      "^(BEGIN|COMMIT|ROLLBACK|SELECT |SET |DECLARE topspin_question |FETCH FORWARD |"
+      "INSERT INTO topspin(?:_workers)?\\.|"
       "UPDATE topspin(?:_workers)?\\.schema_version |"
       "CREATE (SCHEMA|TABLE|UNIQUE INDEX|INDEX) IF NOT EXISTS |CREATE OR REPLACE VIEW topspin\\.|"
       "CREATE ROLE |GRANT |REVOKE |ALTER TABLE topspin\\.)");

@@ -428,6 +428,12 @@ TEST_F(Workers, MayBeLimitedAndRolesMayDoOnlyTheirPart) {
   EXPECT_EQ(Json::parse(done.out)["workers"].size(), 1u);
   EXPECT_THAT(done.err, HasSubstr("none of the addresses that --allow"));
   EXPECT_EQ(stop_echo().sources.begin()->first, "10.77.0.11");
+  // If all refuse, it says why, before somebody else comes.
+  load = udp_load("20:20 over 2s", {"--where", "zone=b"});
+  EXPECT_TRUE(load->wait_for("a worker takes no part: ", kLong));
+  EXPECT_TRUE(load->wait_for("none of the addresses that --allow", kLong));
+  load->send(SIGINT);
+  (void)load->finish(kLong);
   // By a label.
   load = udp_load("20:20 over 2s", {"--where", "zone=c"});
   ASSERT_TRUE(load->wait_for("0 of at least 1 workers", kLong));
