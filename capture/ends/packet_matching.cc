@@ -228,14 +228,17 @@ void PacketMatching::match_alike(Way& way, const Alike& alike) {
   way.only_arrived.insert(way.only_arrived.end(), arrived.begin(), arrived.end());
 }
 
+std::optional<PacketMatching::Transit> PacketMatching::transit(const Way& way, size_t sent,
+                                                               size_t arrived) const {
+  const size_t client = way.is_out ? sent : arrived, server = way.is_out ? arrived : sent;
+  return transit(way.is_out, client_.packets[client].stamp_ns, server_.packets[server].stamp_ns);
+}
+
 /// Notes that the two are one packet.
 void PacketMatching::pair(Way& way, size_t sent, size_t arrived) {
   const size_t client = way.is_out ? sent : arrived;
-  const int64_t client_ns = client_.packets[client].stamp_ns;
-  const int64_t server_ns = server_.packets[way.is_out ? arrived : sent].stamp_ns;
-  if (const auto way_ns = transit(way.is_out, client_ns, server_ns))
-    way.counts.transit.record(way_ns->ns);
-  matched_[client] = server_ns;
+  if (const auto way_ns = transit(way, sent, arrived)) way.counts.transit.record(way_ns->ns);
+  matched_[client] = server_.packets[way.is_out ? arrived : sent].stamp_ns;
   ++way.counts.sent.matched;
   ++way.counts.arrived.matched;
 }
@@ -243,14 +246,11 @@ void PacketMatching::pair(Way& way, size_t sent, size_t arrived) {
 /// Leaves in `sent` and `arrived` what is not matched.
 void PacketMatching::match_segments(Way& way, std::vector<size_t>& sent,
                                     std::vector<size_t>& arrived) {
-  const EndRecording& from = way.is_out ? client_ : server_;
-  const EndRecording& to = way.is_out ? server_ : client_;
   std::vector<size_t> sent_left, arrived_left;
   size_t next = 0;
   for (const size_t at : arrived) {
     const auto is_before = [&](size_t place) {
-      const int64_t a = from.packets[place].stamp_ns, b = to.packets[at].stamp_ns;
-      const auto way_ns = way.is_out ? transit(true, a, b) : transit(false, b, a);
+      const auto way_ns = transit(way, place, at);
       return way_ns && !way_ns->is_impossible();
     };
     if (next == sent.size() || !is_before(sent[next])) {
@@ -270,24 +270,19 @@ void PacketMatching::match_segments(Way& way, std::vector<size_t>& sent,
 void PacketMatching::match_by_time(Way& way, std::vector<size_t>& sent,
                                    std::vector<size_t>& arrived) {
   const EndRecording& from = way.is_out ? client_ : server_;
-  const EndRecording& to = way.is_out ? server_ : client_;
   const int64_t longest_ns = transit_max_[way.is_out ? 0 : 1];
   std::vector<bool> is_taken(sent.size(), false);
   std::vector<size_t> arrived_left;
   size_t next = 0;  // the first that was sent after `at` arrived
   for (const size_t at : arrived) {
-    const auto way_of = [&](size_t place) {
-      const int64_t a = from.packets[place].stamp_ns, b = to.packets[at].stamp_ns;
-      return way.is_out ? transit(true, a, b) : transit(false, b, a);
-    };
     for (; next < sent.size(); ++next) {
-      const auto way_ns = way_of(sent[next]);
+      const auto way_ns = transit(way, sent[next], at);
       if (!way_ns || way_ns->is_impossible()) break;
     }
     const auto stamp = [&](size_t i) { return from.packets[sent[i]].stamp_ns; };
     bool is_plain = next > 0 && !is_taken[next - 1];
     if (is_plain) {
-      const auto way_ns = way_of(sent[next - 1]);
+      const auto way_ns = transit(way, sent[next - 1], at);
       is_plain = way_ns && way_ns->ns - way_ns->error_ns <= longest_ns &&
                  (next < 2 || stamp(next - 1) - stamp(next - 2) > 2 * longest_ns);
     }
@@ -309,21 +304,15 @@ void PacketMatching::match_by_time(Way& way, std::vector<size_t>& sent,
 /// Takes out of `sent` and `arrived` as many of each as may be the same ones.
 void PacketMatching::take_unclear(Way& way, std::vector<size_t>& sent, std::vector<size_t>& arrived,
                                   int64_t longest_ns) {
-  const EndRecording& from = way.is_out ? client_ : server_;
-  const EndRecording& to = way.is_out ? server_ : client_;
   std::vector<size_t> sent_left, arrived_left;
   size_t next = 0;
   for (const size_t at : arrived) {
-    const auto way_of = [&](size_t place) {
-      const int64_t a = from.packets[place].stamp_ns, b = to.packets[at].stamp_ns;
-      return way.is_out ? transit(true, a, b) : transit(false, b, a);
-    };
     for (; next < sent.size(); ++next) {
-      const auto way_ns = way_of(sent[next]);
+      const auto way_ns = transit(way, sent[next], at);
       if (!way_ns || way_ns->ns - way_ns->error_ns <= longest_ns) break;
       sent_left.push_back(sent[next]);
     }
-    const auto way_ns = next < sent.size() ? way_of(sent[next]) : std::nullopt;
+    const auto way_ns = next < sent.size() ? transit(way, sent[next], at) : std::nullopt;
     if (next == sent.size() || (way_ns && way_ns->is_impossible())) {
       arrived_left.push_back(at);
       continue;

@@ -97,6 +97,8 @@ class PacketMatching {
     bool is_impossible() const { return ns < -error_ns; }
   };
   std::optional<Transit> transit(bool is_out, int64_t client_ns, int64_t server_ns) const;
+  /// If the packet of this number that was sent is the one that arrived.
+  std::optional<Transit> transit(const Way& way, size_t sent, size_t arrived) const;
 
   const EndRecording& client_;
   const EndRecording& server_;
