@@ -31,6 +31,20 @@ std::optional<int64_t> next_number(std::string_view& line) {
 }
 
 UniqueFd open_to_read(const char* path) { return UniqueFd(::open(path, O_RDONLY | O_CLOEXEC)); }
+UniqueFd open_stat() { return open_to_read("/proc/stat"); }
+UniqueFd open_statm() { return open_to_read("/proc/self/statm"); }
+
+std::optional<HostCpuTime> host_cpu_time_in(const UniqueFd& stat) {
+  Beginning buffer;
+  return parse_host_cpu(read_beginning(stat, buffer), sysconf(_SC_CLK_TCK));
+}
+
+int64_t own_rss_bytes_in(const UniqueFd& file) {
+  Beginning buffer;
+  std::string_view statm = read_beginning(file, buffer);  // "TOTAL RESIDENT ...", in pages
+  (void)next_number(statm);
+  return next_number(statm).value_or(0) * sysconf(_SC_PAGESIZE);
+}
 
 }  // namespace
 
@@ -51,23 +65,12 @@ std::optional<HostCpuTime> parse_host_cpu(std::string_view stat, int64_t ticks_p
                      ticks[7] * ns_per_tick};
 }
 
-std::optional<HostCpuTime> read_host_cpu_time() { return UsageReader().host_cpu_time(); }
+std::optional<HostCpuTime> read_host_cpu_time() { return host_cpu_time_in(open_stat()); }
+int64_t own_rss_bytes() { return own_rss_bytes_in(open_statm()); }
 
-int64_t own_rss_bytes() { return UsageReader().own_rss_bytes(); }
+UsageReader::UsageReader() : stat_(open_stat()), statm_(open_statm()) {}
 
-UsageReader::UsageReader()
-    : stat_(open_to_read("/proc/stat")), statm_(open_to_read("/proc/self/statm")) {}
-
-std::optional<HostCpuTime> UsageReader::host_cpu_time() const {
-  Beginning buffer;
-  return parse_host_cpu(read_beginning(stat_, buffer), sysconf(_SC_CLK_TCK));
-}
-
-int64_t UsageReader::own_rss_bytes() const {
-  Beginning buffer;
-  std::string_view statm = read_beginning(statm_, buffer);  // "TOTAL RESIDENT ...", in pages
-  (void)next_number(statm);
-  return next_number(statm).value_or(0) * sysconf(_SC_PAGESIZE);
-}
+std::optional<HostCpuTime> UsageReader::host_cpu_time() const { return host_cpu_time_in(stat_); }
+int64_t UsageReader::own_rss_bytes() const { return own_rss_bytes_in(statm_); }
 
 }  // namespace topspin
