@@ -7,17 +7,15 @@
 #include <thread>
 
 #include <gtest/gtest.h>
-#include <netinet/in.h>
 #include <nlohmann/json.hpp>
 #include <sqlite3.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <termios.h>
 
-#include "core/base/unique_fd.h"
 #include "store/sqlite/sqlite.h"
 #include "tests/app/recording/recording_fixture.h"
+#include "tests/support/datagram_sender.h"
 #include "tests/support/own_network.h"
 #include "tests/support/pcap_writer.h"
 #include "tests/support/privileges.h"
@@ -109,16 +107,11 @@ TEST_F(Record, StoresWhatItsTicksAddUpTo) {
 TEST_F(Record, StartsWhereItsTicksCountFrom) {
   Process recording(record({"--interval", "100ms", "--duration", "1s", "udp", "dst", "port", "9"}));
   ASSERT_TRUE(recording.wait_for("active"));
-  const UniqueFd sender(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(9);
+  const DatagramSender sender(9);
   // The last packet that it counts comes close to its end.
   std::jthread traffic([&](const std::stop_token& stop) {
     while (!stop.stop_requested()) {
-      (void)::sendto(sender.get(), "x", 1, 0, reinterpret_cast<sockaddr*>(&address),
-                     sizeof address);
+      (void)sender.send("x");
       std::this_thread::sleep_for(std::chrono::microseconds(100));
     }
   });

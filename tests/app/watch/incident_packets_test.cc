@@ -13,6 +13,7 @@
 
 #include "core/run/run_fold.h"
 #include "tests/app/watch/watch_fixture.h"
+#include "tests/support/datagram_sender.h"
 
 namespace topspin::test {
 namespace {
@@ -138,16 +139,10 @@ TEST_F(WatchPackets, HasWhatTheIncidentCountsWithTheNamesOfItsProcesses) {
 TEST_F(WatchPackets, SaysWhatFellOutOfASmallRing) {
   Process recorder(watch({"--packets", "--packets-size", "1MiB", "--after", "1s", "udp port 9"}));
   ASSERT_TRUE(recorder.wait_for("watching lo"));
-  const UniqueFd sender(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(9);
+  const DatagramSender sender(9);
   const std::string payload(1000, 'x');
   for (int i = 0; i < 3000; ++i) {
-    ASSERT_EQ(::sendto(sender.get(), payload.data(), payload.size(), 0,
-                       reinterpret_cast<sockaddr*>(&address), sizeof address),
-              1000);
+    ASSERT_EQ(sender.send(payload), 1000);
     if (i % 100 == 99) std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
   recorder.send(SIGUSR1);
@@ -239,16 +234,10 @@ TEST_F(WatchPackets, CountForTheSizeOfTheDatabase) {
   Process recorder(watch({"--packets", "--after", "0s", "--hold-off", "0s", "--keep", "1s",
                           "--max-size", "3MB", "udp port 9"}));
   ASSERT_TRUE(recorder.wait_for("watching lo"));
-  const UniqueFd sender(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(9);
+  const DatagramSender sender(9);
   const std::string payload(60'000, 'x');
   for (int incident = 1; incident <= 2; ++incident) {
-    for (int i = 0; i < 33; ++i)
-      (void)::sendto(sender.get(), payload.data(), payload.size(), 0,
-                     reinterpret_cast<sockaddr*>(&address), sizeof address);
+    for (int i = 0; i < 33; ++i) (void)sender.send(payload);
     std::this_thread::sleep_for(std::chrono::milliseconds(400));
     recorder.send(SIGUSR1);
     ASSERT_TRUE(recorder.wait_for(incident == 1 ? "incident kept in" : "the database may take"));
@@ -267,15 +256,9 @@ TEST_F(WatchPackets, KilledAtAnyMomentNothingHalfWrittenHasAFilesName) {
       std::filesystem::remove(entry.path());
     Process recorder(watch({"--packets", "--interval", "20ms", "--after", "0s", "udp port 9"}));
     ASSERT_TRUE(recorder.wait_for("watching lo"));
-    const UniqueFd sender(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons(9);
+    const DatagramSender sender(9);
     const std::string payload(60'000, 'x');
-    for (int k = 0; k < 200; ++k)
-      (void)::sendto(sender.get(), payload.data(), payload.size(), 0,
-                     reinterpret_cast<sockaddr*>(&address), sizeof address);
+    for (int k = 0; k < 200; ++k) (void)sender.send(payload);
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
     recorder.send(SIGUSR1);
     // While the file is being written, or soon after.
